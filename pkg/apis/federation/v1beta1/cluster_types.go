@@ -1,0 +1,236 @@
+package v1beta1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Cluster is a member of the federation. Its name is the member's name and the
+// name of the Helm release that joined it: an RFC 1035 label.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:scope=Cluster
+// +kubebuilder:subresource:status
+// +kubebuilder:printcolumn:name="Status",type=string,JSONPath=`.status.phase`
+// +kubebuilder:printcolumn:name="Version",type=string,JSONPath=`.status.version`
+// +kubebuilder:printcolumn:name="Region",type=string,JSONPath=`.status.region`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Zones",type=string,JSONPath=`.status.zones`,priority=1
+// +kubebuilder:printcolumn:name="Server",type=string,JSONPath=`.spec.serverAddressByClientCIDRs[0].serverAddress`,priority=1
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="a cluster's name must be an RFC 1035 label: at most 63 lower case letters, digits or '-', starting with a letter and ending with a letter or digit"
+type Cluster struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// Spec says how to reach the member.
+	// +required
+	Spec ClusterSpec `json:"spec"`
+	// Status is what the cluster controller last saw of the member.
+	// +optional
+	// +kubebuilder:default={phase: Unknown}
+	Status ClusterStatus `json:"status,omitzero"`
+}
+
+// ClusterSpec says how to reach a member and what it is to the federation.
+type ClusterSpec struct {
+	// ServerAddressByClientCIDRs are the addresses of the member's API server.
+	// A client takes the first entry whose clientCIDR contains the client's
+	// own address.
+	// +required
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	ServerAddressByClientCIDRs []ServerAddressByClientCIDR `json:"serverAddressByClientCIDRs"`
+
+	// SecretRef names the Secret with the credentials for the member, in the
+	// host cluster, in the control plane's namespace. It holds "token" and
+	// "ca.crt", or "kubeconfig"; and optionally "tls-server-name".
+	// +required
+	SecretRef SecretReference `json:"secretRef"`
+
+	// ClusterUID is the UID of the member's namespace kube-system, which tells
+	// one cluster from another. join writes it, and refuses to join the same
+	// cluster under a second name by it.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	ClusterUID string `json:"clusterUID,omitempty"`
+
+	// Region of the member. Default: the topology.kubernetes.io/region label
+	// of its nodes.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$`
+	Region string `json:"region,omitempty"`
+
+	// Zones of the member. Default: the topology.kubernetes.io/zone labels of
+	// its nodes.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=63
+	// +kubebuilder:validation:items:Pattern=`^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$`
+	Zones []string `json:"zones,omitempty"`
+
+	// UnjoinPolicy says what becomes of the objects that the federation placed
+	// in the member when the member leaves: Orphan leaves them, Delete removes
+	// them.
+	// +optional
+	// +kubebuilder:default=Orphan
+	UnjoinPolicy UnjoinPolicy `json:"unjoinPolicy,omitempty"`
+}
+
+// ServerAddressByClientCIDR is an address of a member's API server, and the
+// clients that are to use it.
+type ServerAddressByClientCIDR struct {
+	// ClientCIDR is the range of the clients that use this address.
+	// 0.0.0.0/0 and ::/0 both mean every client, whatever its IP family.
+	// +optional
+	// +kubebuilder:default="0.0.0.0/0"
+	// +kubebuilder:validation:MaxLength=43
+	// +kubebuilder:validation:XValidation:rule="isCIDR(self)",message="clientCIDR must be a range such as 0.0.0.0/0 or 10.0.0.0/8"
+	ClientCIDR string `json:"clientCIDR,omitempty"`
+
+	// ServerAddress is a URL https://host[:port][/path], or host[:port].
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:XValidation:rule="self.matches('^(https://)?[^/\\\\s]+(/[^\\\\s]*)?$') && !self.startsWith('http:') && self != 'https:'",message="serverAddress must be https://host:port or host:port"
+	ServerAddress string `json:"serverAddress"`
+}
+
+// SecretReference names a Secret in the control plane's namespace of the host
+// cluster.
+type SecretReference struct {
+	// Name of the Secret, an RFC 1123 subdomain.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
+	Name string `json:"name"`
+}
+
+// UnjoinPolicy says what becomes of the federation's objects in a member that
+// leaves.
+//
+// +kubebuilder:validation:Enum=Orphan;Delete
+type UnjoinPolicy string
+
+const (
+	// UnjoinPolicyOrphan leaves the federation's objects in the member.
+	UnjoinPolicyOrphan UnjoinPolicy = "Orphan"
+	// UnjoinPolicyDelete removes the federation's objects from the member.
+	UnjoinPolicyDelete UnjoinPolicy = "Delete"
+)
+
+// ClusterStatus is what the cluster controller last saw of a member. It is
+// written only when something changed: the time of the last probe is a metric.
+type ClusterStatus struct {
+	// Phase is the conditions in one word, for people (the STATUS column).
+	// Programs read the conditions.
+	// +optional
+	Phase ClusterPhase `json:"phase,omitempty"`
+
+	// Conditions are Ready and Offline.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// Region is the spec's, or else the one that most nodes of the member are
+	// labelled with.
+	// +optional
+	Region string `json:"region,omitempty"`
+
+	// Zones are the spec's, or else all zones of the member's nodes, sorted.
+	// +optional
+	// +listType=set
+	Zones []string `json:"zones,omitempty"`
+
+	// Version is the member's Kubernetes version, such as v1.37.2.
+	// +optional
+	Version string `json:"version,omitempty"`
+
+	// ObservedGeneration is the generation of the spec that this status is of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+}
+
+// ClusterPhase is a Cluster's conditions in one word.
+//
+// +kubebuilder:validation:Enum=Ready;NotReady;Offline;Unknown
+type ClusterPhase string
+
+const (
+	// ClusterPhaseReady means that condition Ready is True.
+	ClusterPhaseReady ClusterPhase = "Ready"
+	// ClusterPhaseNotReady means that the member answers but is not healthy, or
+	// that it cannot be asked for lack of usable credentials; condition Ready
+	// says which.
+	ClusterPhaseNotReady ClusterPhase = "NotReady"
+	// ClusterPhaseOffline means that the member does not answer: condition
+	// Offline is True.
+	ClusterPhaseOffline ClusterPhase = "Offline"
+	// ClusterPhaseUnknown means that no controller has probed the member yet.
+	ClusterPhaseUnknown ClusterPhase = "Unknown"
+)
+
+// Types of a Cluster's conditions.
+const (
+	// ClusterReady is True when the member's /healthz answered "ok", False when
+	// it answered something else or cannot be asked, Unknown when it does not
+	// answer.
+	ClusterReady = "Ready"
+	// ClusterOffline is True when the member does not answer, False when it
+	// does, Unknown when it could not be asked.
+	ClusterOffline = "Offline"
+)
+
+// Reasons of a Cluster's conditions. The first four are v1's.
+const (
+	// ReasonClusterReady is Ready=True's.
+	ReasonClusterReady = "ClusterReady"
+	// ReasonClusterNotReady says that /healthz answered something else than ok.
+	ReasonClusterNotReady = "ClusterNotReady"
+	// ReasonClusterReachable is Offline=False's.
+	ReasonClusterReachable = "ClusterReachable"
+	// ReasonClusterNotReachable says that the member does not answer.
+	ReasonClusterNotReachable = "ClusterNotReachable"
+	// ReasonCredentialsMissing says that there is no credentials Secret, or
+	// that the controller may not read it.
+	ReasonCredentialsMissing = "CredentialsMissing"
+	// ReasonCredentialsInvalid says that the credentials Secret lacks a key or
+	// that a key's value cannot be used.
+	ReasonCredentialsInvalid = "CredentialsInvalid"
+	// ReasonCredentialsRefused says that the member answered 401 or 403.
+	ReasonCredentialsRefused = "CredentialsRefused"
+	// ReasonCertificateInvalid says that the member's serving certificate is
+	// signed by another CA, is for another name, or has expired.
+	ReasonCertificateInvalid = "CertificateInvalid"
+	// ReasonAddressInvalid says that no address of the spec is for this client.
+	ReasonAddressInvalid = "AddressInvalid"
+	// ReasonNotProbed is Offline=Unknown's.
+	ReasonNotProbed = "NotProbed"
+)
+
+// Messages of v1.
+const (
+	// MessageClusterReady is the message of Ready=True.
+	MessageClusterReady = "/healthz responded with ok"
+	// MessageClusterNotReady starts the message of Ready=False, ClusterNotReady.
+	MessageClusterNotReady = "/healthz responded without ok"
+	// MessageClusterReachable is the message of Offline=False.
+	MessageClusterReachable = "cluster is reachable"
+	// MessageClusterNotReachable starts the message of Offline=True.
+	MessageClusterNotReachable = "cluster is not reachable"
+)
+
+// ClusterList is a list of Clusters.
+//
+// +kubebuilder:object:root=true
+type ClusterList struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []Cluster `json:"items"`
+}

@@ -1,0 +1,48 @@
+package v1beta1
+
+// Labels that objects made by our programs carry. Never among them is
+// app.kubernetes.io/instance: Argo CD tracks by that label and would prune them.
+const (
+	// LabelManagedBy is the standard label; its value is ManagedByFedhook.
+	LabelManagedBy = "app.kubernetes.io/managed-by"
+	// ManagedByFedhook is the value of LabelManagedBy on what the hooks make.
+	ManagedByFedhook = "fedhook"
+	// LabelRelease is the Helm release that made the object.
+	LabelRelease = "federation.fedhelm.dev/release"
+	// LabelFederation is the federation's name.
+	LabelFederation = "federation.fedhelm.dev/federation"
+	// LabelFederated is put on the objects that the federation places in its
+	// members; its value is the federation's name. unjoin with policy Delete
+	// removes by it.
+	LabelFederated = "federation.fedhelm.dev/federated-by"
+)
+
+// AnnotationCredentials on a Cluster makes the controller look at the
+// credentials Secret at once when its value changes, not only at the next
+// probe. join writes the Secret's resourceVersion.
+const AnnotationCredentials = "federation.fedhelm.dev/credentials"
+
+// Keys of a member's credentials Secret. It has either SecretKeyToken and
+// SecretKeyCA (v1's service account form) or SecretKeyKubeconfig (v1's
+// --credentials-kubeconfig form).
+const (
+	// SecretKeyToken holds a bearer token.
+	SecretKeyToken = "token"
+	// SecretKeyCA holds the PEM certificates that sign the member's API server.
+	SecretKeyCA = "ca.crt"
+	// SecretKeyKubeconfig holds a self-contained kubeconfig. Its current context
+	// gives credentials and trust; the address comes from the Cluster.
+	SecretKeyKubeconfig = "kubeconfig"
+	// SecretKeyTLSServerName optionally holds the name to expect in the
+	// member's serving certificate instead of the address's host.
+	SecretKeyTLSServerName = "tls-server-name"
+)
+
+const (
+	// NamespaceFederationSystem is the federation's namespace in its members,
+	// and the one in the federation's API that holds its leases.
+	NamespaceFederationSystem = "federation-system"
+	// ControllerManager names the controllers' program: its user (the CN of its
+	// client certificate) in the federation's API, its lease, its user agent.
+	ControllerManager = "federation-controller-manager"
+)
