@@ -1,0 +1,3 @@
+module github.com/fedhelm/fedhelm/scripts/tools/pause
+
+go 1.26.0
