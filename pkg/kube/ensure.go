@@ -1,0 +1,128 @@
+// Package kube holds small helpers over controller-runtime's client: objects that are ensured and deleted on behalf of a release,
+// clients from kubeconfigs, and bounded waits.
+package kube
+
+import (
+	"context"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
+
+	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
+)
+
+// FieldManager owns the fields that fedhook writes with server-side apply.
+const FieldManager = "fedhook"
+
+// Release makes, changes and deletes objects on behalf of a Helm release, and never touches what is not that release's own.
+type Release struct {
+	// Name of the Helm release.
+	Name string
+	// Federation the objects belong to.
+	Federation string
+}
+
+// Labels mark an object as made by fedhook for the release. Argo CD tracks by app.kubernetes.io/instance and would prune what carries it,
+// so that label is not among them.
+func (r Release) Labels() map[string]string {
+	return map[string]string{
+		v1beta1.LabelManagedBy:  v1beta1.ManagedByFedhook,
+		v1beta1.LabelRelease:    r.Name,
+		v1beta1.LabelFederation: r.Federation,
+	}
+}
+
+// Ensure brings obj to the state given: it is created where it is missing and its fields are applied where they differ, so that running it
+// again changes nothing. It adds the release's labels to obj. Errors: the object exists and is not the release's own; whatever the API answers.
+func (r Release) Ensure(ctx context.Context, c client.Client, obj client.Object) error {
+	labels := obj.GetLabels()
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	for key, value := range r.Labels() {
+		labels[key] = value
+	}
+	obj.SetLabels(labels)
+
+	current, err := r.own(ctx, c, obj)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return err
+	}
+	if current != nil && current.GetDeletionTimestamp() != nil {
+		return fmt.Errorf("%s is being deleted: run this again when it is gone", Describe(c, obj))
+	}
+	return Apply(ctx, c, obj)
+}
+
+// Apply applies obj with server-side apply under fedhook's field manager, whoever made it.
+func Apply(ctx context.Context, c client.Client, obj client.Object) error {
+	gvk, err := apiutil.GVKForObject(obj, c.Scheme())
+	if err != nil {
+		return err
+	}
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(obj)
+	if err != nil {
+		return err
+	}
+	desired := &unstructured.Unstructured{Object: content}
+	desired.SetGroupVersionKind(gvk)
+	desired.SetManagedFields(nil)
+	desired.SetResourceVersion("")
+	desired.SetUID("")
+	unstructured.RemoveNestedField(desired.Object, "metadata", "creationTimestamp")
+	unstructured.RemoveNestedField(desired.Object, "status")
+	if err := c.Apply(ctx, client.ApplyConfigurationFromUnstructured(desired), client.FieldOwner(FieldManager), client.ForceOwnership); err != nil {
+		return fmt.Errorf("apply %s: %w", Describe(c, obj), err)
+	}
+	return nil
+}
+
+// Delete deletes obj if it is the release's own, and reports whether it did: an object that is missing is none to delete. Errors: the object is
+// not the release's own; whatever the API answers.
+func (r Release) Delete(ctx context.Context, c client.Client, obj client.Object) (bool, error) {
+	current, err := r.own(ctx, c, obj)
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	uid := current.GetUID()
+	err = c.Delete(ctx, current, client.Preconditions{UID: &uid}, client.PropagationPolicy("Background"))
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("delete %s: %w", Describe(c, obj), err)
+	}
+	return true, nil
+}
+
+// own gives the object as it is, or an error if it is not the release's own. The error of a missing object is the API's.
+func (r Release) own(ctx context.Context, c client.Client, obj client.Object) (client.Object, error) {
+	current := obj.DeepCopyObject().(client.Object)
+	if err := c.Get(ctx, client.ObjectKeyFromObject(obj), current); err != nil {
+		return nil, fmt.Errorf("get %s: %w", Describe(c, obj), err)
+	}
+	labels := current.GetLabels()
+	for key, value := range r.Labels() {
+		if labels[key] != value {
+			return nil, fmt.Errorf("%s exists already and is not release %s's own (its label %s is %q): delete or rename it, then run this again",
+				Describe(c, obj), r.Name, key, labels[key])
+		}
+	}
+	return current, nil
+}
+
+// Describe names an object for a person: `Secret federation-system/fellowship-ca`.
+func Describe(c client.Client, obj client.Object) string {
+	kind := fmt.Sprintf("%T", obj)
+	if gvk, err := apiutil.GVKForObject(obj, c.Scheme()); err == nil {
+		kind = gvk.Kind
+	}
+	return kind + " " + client.ObjectKeyFromObject(obj).String()
+}

@@ -1,0 +1,205 @@
+package values
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// Images the control plane is made of, as `kubeadm config images list` names them for Kubernetes 1.37.2.
+const (
+	KubernetesVersion = "v1.37.2"
+	etcdVersion       = "3.7.0-0"
+)
+
+// ControlPlane is the values of the chart federation-control-plane. The release's name is the federation's.
+type ControlPlane struct {
+	// Set by a parent chart for all its charts.
+	Global Global `json:"global"`
+	// For parent charts that turn this one on and off; read by nothing here.
+	Enabled *bool `json:"enabled,omitempty"`
+	// Names of image pull Secrets for every pod.
+	ImagePullSecrets []string `json:"imagePullSecrets"`
+	// Labels added to every object.
+	CommonLabels map[string]string `json:"commonLabels"`
+	// Annotations added to every object.
+	CommonAnnotations map[string]string `json:"commonAnnotations"`
+	// DNS domain of the host cluster.
+	ClusterDomain string `json:"clusterDomain" jsonschema:"minLength=1"`
+	// The federation's DNS zone.
+	DNS DNS `json:"dns"`
+	// The federation's API: a stock kube-apiserver.
+	APIServer APIServer `json:"apiServer"`
+	// The store behind the API.
+	Etcd Etcd `json:"etcd"`
+	// A stock kube-controller-manager with the few controllers that a federation's API needs (namespaces, garbage collection, tokens).
+	KubeControllerManager ReplicatedComponent `json:"kubeControllerManager"`
+	// federation-controller-manager: the controllers of the federation.
+	ControllerManager ControllerManager `json:"controllerManager"`
+	// The Jobs that make certificates, publish the address and clean up.
+	Hooks Hooks `json:"hooks"`
+	// The CronJob that renews certificates and follows a changed address.
+	Keeper Keeper `json:"keeper"`
+	// What happens to the members when the control plane is uninstalled.
+	Teardown Teardown `json:"teardown"`
+}
+
+// DNS names the federation's zone, which the members' cluster DNS is told of.
+type DNS struct {
+	// Name of the zone; the trailing dot may be left out.
+	ZoneName string `json:"zoneName" jsonschema:"minLength=1,maxLength=180,pattern=^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\\.?$"`
+	// Name servers of a zone that is not in public DNS, as `ip` or `ip:port`; the members' cluster DNS asks them.
+	Nameservers []string `json:"nameservers"`
+}
+
+// ReplicatedComponent is a component that runs in several replicas.
+type ReplicatedComponent struct {
+	// How many pods run.
+	Replicas int32 `json:"replicas" jsonschema:"minimum=1"`
+	Component
+}
+
+// APIServer is the federation's API server.
+type APIServer struct {
+	ReplicatedComponent
+	// How the API is reached.
+	Service Service `json:"service"`
+	// Names and addresses to add to the serving certificate.
+	CertificateSANs []string `json:"certificateSANs"`
+}
+
+// Service is the Service in front of the API server.
+type Service struct {
+	// LoadBalancer (kubefed's default), NodePort or ClusterIP.
+	Type string `json:"type" jsonschema:"enum=LoadBalancer,enum=NodePort,enum=ClusterIP"`
+	// Port of the Service.
+	Port int32 `json:"port" jsonschema:"minimum=1,maximum=65535"`
+	// Port on every node, with types NodePort and LoadBalancer; 0 lets Kubernetes choose (kubefed's --api-server-port).
+	NodePort int32 `json:"nodePort" jsonschema:"minimum=0,maximum=65535"`
+	// Address to publish for the API, an IP or a host name; with type NodePort else the address of a node
+	// that runs the API server, with LoadBalancer the load balancer's (kubefed's --api-server-advertise-address).
+	AdvertiseAddress string `json:"advertiseAddress"`
+	// Annotations of the Service, for the cloud's load balancer.
+	Annotations map[string]string `json:"annotations"`
+	// Class of the load balancer.
+	LoadBalancerClass string `json:"loadBalancerClass"`
+	// Client ranges the load balancer lets in, as CIDRs.
+	LoadBalancerSourceRanges []string `json:"loadBalancerSourceRanges"`
+	// Seconds to wait for a load balancer's address before the address in the cluster is published instead; the keeper publishes a later one.
+	AddressTimeoutSeconds int32 `json:"addressTimeoutSeconds" jsonschema:"minimum=0,maximum=240"`
+}
+
+// Etcd is the store of the federation's API.
+type Etcd struct {
+	Component
+	// The volume of etcd's data.
+	Persistence Persistence `json:"persistence"`
+}
+
+// Persistence is the volume claim of etcd.
+type Persistence struct {
+	// Without a claim the federation's objects last as long as etcd's pod.
+	Enabled bool `json:"enabled"`
+	// Size of the claim (kubefed's --etcd-pv-capacity).
+	Size string `json:"size" jsonschema:"pattern=^[0-9]+(\\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?$"`
+	// Storage class of the claim; empty stands for the cluster's default, "-" for none (kubefed's --etcd-pv-storage-class).
+	StorageClass string `json:"storageClass"`
+	// Name of a claim to use instead of the chart's own.
+	ExistingClaim string `json:"existingClaim"`
+	// Whether the claim, and the federation's objects in it, stay behind when the release is uninstalled.
+	Keep bool `json:"keep"`
+}
+
+// ControllerManager is the federation's own controller manager.
+type ControllerManager struct {
+	ReplicatedComponent
+	// Time between two health checks of a member.
+	ClusterMonitorPeriod string `json:"clusterMonitorPeriod" jsonschema:"pattern=^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$"`
+	// Failed checks in a row until a member is taken to be not ready or offline.
+	ClusterFailureThreshold int32 `json:"clusterFailureThreshold" jsonschema:"minimum=1"`
+	// Good checks in a row until it is taken to be ready again.
+	ClusterSuccessThreshold int32 `json:"clusterSuccessThreshold" jsonschema:"minimum=1"`
+}
+
+// Keeper is the CronJob that keeps the federation going.
+type Keeper struct {
+	// Without the keeper, `helm upgrade` is what renews certificates.
+	Enabled bool `json:"enabled"`
+	// When it runs, in cron's format.
+	Schedule string `json:"schedule" jsonschema:"minLength=9"`
+}
+
+// Teardown is what uninstalling the control plane does about its members.
+type Teardown struct {
+	// Whether members that are still joined are let go. Without it, uninstall the members first.
+	Enabled bool `json:"enabled"`
+	// Whether a member that cannot be let go makes `helm uninstall` fail.
+	Strict bool `json:"strict"`
+}
+
+// DefaultControlPlane gives the defaults of the chart. Where kubefed had a default, it holds.
+func DefaultControlPlane() ControlPlane {
+	return ControlPlane{
+		ClusterDomain: "cluster.local",
+		DNS:           DNS{ZoneName: "federation.internal."},
+		APIServer: APIServer{
+			ReplicatedComponent: ReplicatedComponent{
+				Replicas:  1,
+				Component: component("kube-apiserver", KubernetesVersion, requests("100m", "256Mi")),
+			},
+			Service: Service{Type: "LoadBalancer", Port: 443, AddressTimeoutSeconds: 60},
+		},
+		Etcd: Etcd{
+			Component:   component("etcd", etcdVersion, requests("50m", "100Mi")),
+			Persistence: Persistence{Enabled: true, Size: "10Gi"},
+		},
+		KubeControllerManager: ReplicatedComponent{
+			Replicas:  1,
+			Component: component("kube-controller-manager", KubernetesVersion, requests("10m", "64Mi")),
+		},
+		ControllerManager: ControllerManager{
+			ReplicatedComponent: ReplicatedComponent{
+				Replicas: 1,
+				Component: Component{
+					Image:     ownImage("federation-controller-manager"),
+					Resources: requests("10m", "64Mi"),
+					Probes:    Probes{PeriodSeconds: 10, TimeoutSeconds: 5, FailureThreshold: 6},
+				},
+			},
+			ClusterMonitorPeriod:    "40s",
+			ClusterFailureThreshold: 3,
+			ClusterSuccessThreshold: 1,
+		},
+		Hooks:    defaultHooks(),
+		Keeper:   Keeper{Enabled: true, Schedule: "*/10 * * * *"},
+		Teardown: Teardown{Enabled: true},
+	}
+}
+
+func component(repository, tag string, resources corev1.ResourceRequirements) Component {
+	return Component{
+		Image:     Image{Registry: "registry.k8s.io", Repository: repository, Tag: tag, PullPolicy: "IfNotPresent"},
+		Resources: resources,
+		Probes:    Probes{PeriodSeconds: 10, TimeoutSeconds: 15, FailureThreshold: 6},
+	}
+}
+
+func ownImage(name string) Image {
+	return Image{Registry: "ghcr.io", Repository: "fedhelm/" + name, PullPolicy: "IfNotPresent"}
+}
+
+func requests(cpu, memory string) corev1.ResourceRequirements {
+	return corev1.ResourceRequirements{Requests: corev1.ResourceList{
+		corev1.ResourceCPU:    resource.MustParse(cpu),
+		corev1.ResourceMemory: resource.MustParse(memory),
+	}}
+}
+
+func defaultHooks() Hooks {
+	return Hooks{
+		Image:                 ownImage("fedhook"),
+		Resources:             requests("10m", "32Mi"),
+		PodAnnotations:        map[string]string{"sidecar.istio.io/inject": "false", "linkerd.io/inject": "disabled"},
+		BackoffLimit:          2,
+		ActiveDeadlineSeconds: 280,
+	}
+}

@@ -1,0 +1,99 @@
+package values
+
+// Member is the values of the chart federation-member. The release's name is the cluster's, unless clusterName says otherwise.
+type Member struct {
+	// Set by a parent chart for all its charts.
+	Global Global `json:"global"`
+	// For parent charts that turn this one on and off; read by nothing here.
+	Enabled *bool `json:"enabled,omitempty"`
+	// Names of image pull Secrets for every pod.
+	ImagePullSecrets []string `json:"imagePullSecrets"`
+	// Labels added to every object.
+	CommonLabels map[string]string `json:"commonLabels"`
+	// Annotations added to every object.
+	CommonAnnotations map[string]string `json:"commonAnnotations"`
+	// Name of the cluster in the federation, an RFC 1035 label; empty stands for the release's name.
+	ClusterName string `json:"clusterName" jsonschema:"maxLength=40,pattern=^([a-z]([-a-z0-9]*[a-z0-9])?)?$"`
+	// Name of the federation to join; empty stands for the only one in the release's namespace.
+	Federation string `json:"federation" jsonschema:"maxLength=40,pattern=^([a-z]([-a-z0-9]*[a-z0-9])?)?$"`
+	// How fedhook reaches the member to join it. With nothing given, the Secret `<cluster>-kubeconfig` is used.
+	Credentials Credentials `json:"credentials"`
+	// Name of the Secret that keeps the credentials the federation uses from then on, an RFC 1123 subdomain;
+	// empty stands for `<cluster>-federation-credentials` (kubefed's --secret-name).
+	SecretName string `json:"secretName" jsonschema:"maxLength=253,pattern=^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$"`
+	// Address of the member's API as the host cluster sees it, `https://host:port`; empty stands for the kubeconfig's.
+	Server string `json:"server" jsonschema:"pattern=^(https://.+)?$"`
+	// Clients the address is for, as a CIDR.
+	ClientCIDR string `json:"clientCIDR" jsonschema:"pattern=^[0-9a-fA-F:.]+/[0-9]+$"`
+	// Labels of the Cluster object, which placement selects by.
+	Labels map[string]string `json:"labels"`
+	// Annotations of the Cluster object.
+	Annotations map[string]string `json:"annotations"`
+	// Region of the cluster; empty stands for its nodes' topology labels.
+	Region string `json:"region"`
+	// Zones of the cluster; empty stands for its nodes' topology labels.
+	Zones []string `json:"zones"`
+	// What the member's own DNS is told of the federation.
+	ClusterDNS ClusterDNS `json:"clusterDNS"`
+	// How joining goes.
+	Join Join `json:"join"`
+	// How uninstalling the release lets the cluster go.
+	Unjoin Unjoin `json:"unjoin"`
+	// The Jobs that join and let go.
+	Hooks Hooks `json:"hooks"`
+}
+
+// Credentials is how fedhook reaches the member; one of kubeconfig, existingSecret and inCluster.
+type Credentials struct {
+	// A kubeconfig, self-contained: `--set-file credentials.kubeconfig=…`.
+	Kubeconfig string `json:"kubeconfig"`
+	// Name of a Secret with a kubeconfig, in the release's namespace.
+	ExistingSecret string `json:"existingSecret"`
+	// Key of the kubeconfig in that Secret.
+	Key string `json:"key" jsonschema:"minLength=1"`
+	// Context of the kubeconfig; empty stands for the one named like the cluster, else for the only one (kubefed's --cluster-context).
+	Context string `json:"context"`
+	// The host cluster joins its own federation; no kubeconfig is needed.
+	InCluster bool `json:"inCluster"`
+}
+
+// ClusterDNS is what the member's kube-dns or CoreDNS is told.
+type ClusterDNS struct {
+	// Where it is written: auto finds out, kube-dns merges into its ConfigMap, coredns-custom writes a key of its own, coredns a marked block of the
+	// Corefile, none leaves the member's DNS alone.
+	Mode string `json:"mode" jsonschema:"enum=auto,enum=kube-dns,enum=coredns-custom,enum=coredns,enum=none"`
+	// DNS domain of the member.
+	ClusterDomain string `json:"clusterDomain" jsonschema:"minLength=1"`
+	// A Go template of the CoreDNS text, for platforms with a shape of their own; empty stands for the built-in one.
+	Template string `json:"template"`
+}
+
+// Join is how joining goes.
+type Join struct {
+	// Seconds to wait until the federation finds the cluster Ready.
+	ReadyTimeoutSeconds int32 `json:"readyTimeoutSeconds" jsonschema:"minimum=0,maximum=240"`
+}
+
+// Unjoin is how a cluster is let go.
+type Unjoin struct {
+	// Whether uninstalling the release lets the cluster go; without it, the Cluster and all it brought stay.
+	Enabled bool `json:"enabled"`
+	// Orphan leaves in the member what the federation put there, Delete removes it.
+	Policy string `json:"policy" jsonschema:"enum=Orphan,enum=Delete"`
+	// Whether anything left behind makes `helm uninstall` fail.
+	Strict bool `json:"strict"`
+	// Seconds to wait for a member that does not answer.
+	TimeoutSeconds int32 `json:"timeoutSeconds" jsonschema:"minimum=1,maximum=240"`
+}
+
+// DefaultMember gives the defaults of the chart. Where kubefed had a default, it holds.
+func DefaultMember() Member {
+	return Member{
+		Credentials: Credentials{Key: "kubeconfig"},
+		ClientCIDR:  "0.0.0.0/0",
+		ClusterDNS:  ClusterDNS{Mode: "auto", ClusterDomain: "cluster.local"},
+		Join:        Join{ReadyTimeoutSeconds: 120},
+		Unjoin:      Unjoin{Enabled: true, Policy: "Orphan", TimeoutSeconds: 60},
+		Hooks:       defaultHooks(),
+	}
+}
