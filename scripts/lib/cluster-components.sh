@@ -205,7 +205,7 @@ start_addons() {
 
 # What kubeadm would put into the new cluster: the administrators' role, CoreDNS
 # (which notices a new Corefile sooner here), and a cloud's default StorageClass.
-apply_basics() {
+create_basics() {
   {
     cat <<END
 apiVersion: rbac.authorization.k8s.io/v1
@@ -235,6 +235,6 @@ END
     kubeadm init phase addon coredns --kubeconfig "$dir/super-admin.conf" --print-manifest |
       sed 's/^\( *\)reload$/\1reload 5s/'
   } >"$dir/basics.yaml"
-  "$bin/kubectl" --kubeconfig "$dir/super-admin.conf" apply --server-side -f "$dir/basics.yaml" >"$dir/logs/basics.log" 2>&1 ||
-    component_failed basics "could not be applied"
+  "$bin/kubectl" --kubeconfig "$dir/super-admin.conf" create --field-manager kubeadm -f "$dir/basics.yaml" >"$dir/logs/basics.log" 2>&1 ||
+    component_failed basics "could not be created"
 }

@@ -8,6 +8,7 @@ launch() {
   shift
   setsid nsenter --net="/run/netns/$netns" -- "$@" >"$dir/logs/$component.log" 2>&1 </dev/null 9>&- &
   echo $! >"$dir/pids/$component"
+  disown
 }
 
 # wait_for SECONDS COMPONENT CONDITION... polls the condition. When it never
