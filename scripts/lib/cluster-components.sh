@@ -203,8 +203,9 @@ start_addons() {
     --pool "$pool_range" --load-balancer-switch "$dir/load-balancer" --volumes "$dir/volumes" --dns "$node_ip"
 }
 
-# What kubeadm would put into the new cluster: the administrators' role, CoreDNS
-# (which notices a new Corefile sooner here), and a cloud's default StorageClass.
+# What kubeadm would put into the new cluster: roles for administrators and for
+# the API server at the kubelet (logs, exec), and CoreDNS, which notices a new
+# Corefile sooner here; and what a cloud would, a default StorageClass.
 create_basics() {
   {
     cat <<END
@@ -220,6 +221,19 @@ subjects:
 - apiGroup: rbac.authorization.k8s.io
   kind: Group
   name: kubeadm:cluster-admins
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata:
+  name: kubeadm:apiserver-kubelet-client
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: ClusterRole
+  name: system:kubelet-api-admin
+subjects:
+- apiGroup: rbac.authorization.k8s.io
+  kind: User
+  name: kube-apiserver-kubelet-client
 ---
 apiVersion: storage.k8s.io/v1
 kind: StorageClass
