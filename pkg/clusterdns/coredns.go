@@ -55,9 +55,9 @@ const templateValue = "clusterDNS.template"
 
 var templateError = regexp.MustCompile(`(?s)^template: ` + regexp.QuoteMeta(templateValue) + `:(\d+)(?::\d+)?: (.*)$`)
 
-// Render gives the CoreDNS configuration of the federation: server blocks, ending in one line break. The template is a Go template with those of sprig's functions
-// that give the same for the same (no environment, no time, no chance); its dot is f, with the domains normalised, and .Nearest. "" stands for
-// DefaultTemplate.
+// Render gives the CoreDNS configuration of the federation: server blocks, ending in one line break. The text is a Go template with those of
+// sprig's functions that give the same for the same (no environment, no time, no chance); its dot is f, normalised, so that .Zone and
+// .ClusterDomain have no trailing dot, with the method .Nearest. "" stands for DefaultTemplate.
 func Render(f Federation, text string) (string, error) {
 	f, err := f.normalise()
 	if err != nil {
@@ -89,6 +89,6 @@ func Render(f Federation, text string) (string, error) {
 	return rendered, nil
 }
 
-// CustomKey gives the federation's own key in ConfigMap kube-system/coredns-custom, where Render's text goes as it is. Platforms import the keys that end in
-// ".server" beside their server blocks (AKS, k3s, DigitalOcean, OVH, Gardener); the prefix keeps it off the user's own.
+// CustomKey gives the federation's own key in ConfigMap kube-system/coredns-custom, where Render's text goes as it is. Platforms import the keys
+// that end in ".server" beside their own server blocks (AKS, k3s, DigitalOcean, Gardener); the prefix keeps it off the user's.
 func CustomKey(federation string) string { return "fedhelm-" + federation + ".server" }

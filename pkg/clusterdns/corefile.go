@@ -17,9 +17,8 @@ const (
 	endMarker   = "# END fedhelm federation "
 )
 
-// InsertBlock gives the Corefile with text as the federation's block between comment lines: in the place of the block that is there, edited or not, else at the end.
-// RemoveBlock is the inverse. Broken markers, a Corefile that CoreDNS would not load with a block behind it and a server block in text that the rest of the Corefile has too
-// are errors.
+// InsertBlock gives the Corefile with text as the federation's block between comment lines: in the place of the block that is there, edited or
+// not, else at the end. RemoveBlock is the inverse. Errors are broken markers, marker lines in text, and what CheckServers finds.
 func InsertBlock(corefile, federation, text string) (string, error) {
 	place, found, err := findBlock(corefile, federation)
 	if err != nil {
@@ -51,8 +50,8 @@ func InsertBlock(corefile, federation, text string) (string, error) {
 	return corefile + "\n" + block, nil
 }
 
-// RemoveBlock gives the Corefile without the federation's block, byte for byte as it was before InsertBlock save for what the user changed outside the block. A Corefile without the
-// block comes back as it is; broken markers are an error.
+// RemoveBlock gives the Corefile without the federation's block, byte for byte as it was before InsertBlock, save for what the user changed outside
+// the block. A Corefile without the block comes back as it is, and so it does with the error for broken markers.
 func RemoveBlock(corefile, federation string) (string, error) {
 	place, found, err := findBlock(corefile, federation)
 	if err != nil || !found {
@@ -116,8 +115,9 @@ func marker(line string) (kind, federation string) {
 	return "", ""
 }
 
-// CheckServers says whether CoreDNS would load text beside the others, as the Corefile's end or as a further file: an error where one of them has unbalanced
-// braces or where text serves a zone and port that the others serve too, for CoreDNS refuses such a configuration as a whole, and dies of it at its next start.
+// CheckServers says whether CoreDNS could load text beside the others, the Corefile and the ".server" keys of coredns-custom: an error where one of
+// them has server blocks without balanced braces, or where text serves a zone and port that another serves too, whatever addresses they bind. CoreDNS
+// refuses such a configuration as a whole, and dies of it at its next start.
 func CheckServers(text string, others ...string) error {
 	taken := map[string]int{}
 	for _, other := range others {
@@ -143,8 +143,9 @@ func CheckServers(text string, others ...string) error {
 
 var mentionedPort = regexp.MustCompile(`:(\d{1,5})\b`)
 
-// FallbackPort gives the loopback port for a federation's second CoreDNS block: the one its current text has ("" for none), else the first from FirstFallbackPort on that no other
-// text mentions. The others are all else that CoreDNS reads: the Corefile without the federation's block, the other keys of coredns-custom.
+// FallbackPort gives the loopback port for a federation's second CoreDNS block: the one its current text has ("" for none), else the first from
+// FirstFallbackPort on that no other text mentions. The others are all else that CoreDNS reads: the Corefile without the federation's block, the
+// other keys of coredns-custom.
 func FallbackPort(current string, others ...string) int {
 	used := map[string]bool{}
 	for _, other := range others {
@@ -172,8 +173,8 @@ type serverBlock struct {
 	line int
 }
 
-// serverBlocks gives the addresses of the server blocks of a Corefile, read by the rules of CoreDNS's own parser (github.com/coredns/caddy/caddyfile). Snippets
-// and imports count for nothing. The error completes a sentence about the text.
+// serverBlocks gives the addresses of the server blocks of a Corefile, read by the rules of CoreDNS's own parser
+// (github.com/coredns/caddy/caddyfile). Snippets and imports count for nothing. The error completes a sentence about the text.
 func serverBlocks(text string) ([]serverBlock, error) {
 	var (
 		blocks  []serverBlock

@@ -2,6 +2,16 @@
 // <service>.<namespace>.<federation> answers the local service where it has endpoints and else the nearest copy in the federation DNS.
 //
 // Text in, text out: what a federation put into a text comes out again byte for byte, whatever else was put in, taken out or edited meanwhile.
+//
+// kube-dns takes MergeKubeDNS and RemoveKubeDNS. For a Corefile:
+//
+//	rest, err := RemoveBlock(corefile, f.Name)
+//	current, _, err := Block(corefile, f.Name)
+//	f.FallbackPort = FallbackPort(current, rest)
+//	text, err := Render(f, template)
+//	corefile, err = InsertBlock(corefile, f.Name, text)
+//
+// and in coredns-custom the text is the key CustomKey, once CheckServers finds nothing against it.
 package clusterdns
 
 import (

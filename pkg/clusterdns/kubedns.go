@@ -364,7 +364,8 @@ func (s stubs) index(zone string) int {
 	return -1
 }
 
-// parseStubs reads stubDomains as kube-dns does. A blank text is let pass, though kube-dns refuses it: with our entry it is good, and without again it is as it was.
+// parseStubs reads stubDomains as kube-dns does. A blank text is let pass, though kube-dns refuses it: with our entry it is good, and without it
+// is again as it was.
 func parseStubs(text string) (stubs, error) {
 	if strings.TrimSpace(text) == "" {
 		return stubs{blank: true}, nil
