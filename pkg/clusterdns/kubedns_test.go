@@ -233,6 +233,29 @@ func userData(r *rand.Rand) map[string]string {
 	return data
 }
 
+// userEdits makes the same edit of the user's in both data: another key, or a further entry beside entries of the user's own.
+func userEdits(r *rand.Rand, mark string, both ...map[string]string) {
+	other, entry, stub := space(r), space(r)+"edit"+mark+" = x.example"+space(r), space(r)+`"edit`+mark+`" : []`+space(r)
+	choice := r.IntN(5)
+	hasEntry, hasStub := strings.Contains(both[0]["federations"], "="), strings.Contains(both[0]["stubDomains"], ":")
+	for _, data := range both {
+		list, object := data["federations"], data["stubDomains"]
+		switch {
+		case choice == 0:
+			data["other"] = other
+		case choice == 1 && hasEntry:
+			data["federations"] = entry + "," + list
+		case choice == 2 && hasEntry:
+			data["federations"] = list + "," + entry
+		case choice == 3 && hasStub:
+			data["stubDomains"] = strings.Replace(object, "{", "{"+stub+",", 1)
+		case choice == 4 && hasStub:
+			end := strings.LastIndex(object, "}")
+			data["stubDomains"] = object[:end] + "," + stub + object[end:]
+		}
+	}
+}
+
 func TestKubeDNSInverseProperty(t *testing.T) {
 	r := chance(t)
 	federations := []Federation{
@@ -241,14 +264,14 @@ func TestKubeDNSInverseProperty(t *testing.T) {
 		{Name: "shared", Zone: "federation.internal", Nameservers: fellowship.Nameservers},
 		{Name: "public", Zone: "public.example"},
 	}
-	for range 1500 {
+	for range 1000 {
 		user := userData(r)
 		want := maps.Clone(user)
 		if want == nil {
 			want = map[string]string{}
 		}
 		data := user
-		for range r.IntN(12) {
+		for edit := range r.IntN(12) {
 			f := federations[r.IntN(len(federations))]
 			stubText, found := data["stubDomains"]
 			refused := f.Nameservers == nil && found && strings.TrimSpace(stubText) == ""
@@ -266,13 +289,11 @@ func TestKubeDNSInverseProperty(t *testing.T) {
 			default:
 				data = remove(t, data, f.Name)
 			}
-			if r.IntN(6) == 0 { // the user edits something else
-				want["other"] = space(r)
-				data = maps.Clone(data)
-				if data == nil {
-					data = map[string]string{}
-				}
-				data["other"] = want["other"]
+			if data = maps.Clone(data); data == nil {
+				data = map[string]string{}
+			}
+			if r.IntN(3) == 0 {
+				userEdits(r, strconv.Itoa(edit), want, data)
 			}
 		}
 		for _, i := range r.Perm(len(federations)) {
