@@ -1,0 +1,86 @@
+{{/*
+Rules of the hooks' roles. The Secrets are those of pkg/controlplane's table; a test compares the two.
+*/}}
+
+{{- define "controlPlane.certificateSecrets" -}}
+{{- range tuple "ca" "etcd-ca" "front-proxy-ca" "service-account" "apiserver-tls" "apiserver-etcd-client" "front-proxy-client" "etcd-tls" "etcd-peer" "kube-controller-manager" "controller-manager" "bootstrap" "admin" "registrar" }}
+- {{ $.Release.Name }}-{{ . }}
+{{- end }}
+{{- end }}
+
+{{/* What the admin and the members' releases get, the second shared by the federations of a namespace. */}}
+{{- define "controlPlane.publishedSecrets" -}}
+- {{ .Release.Name }}-kubeconfig
+- federation-registrars
+{{- end }}
+
+{{/* To keep the certificates, the serving one with the addresses under which the API is reached. create cannot be limited to names. */}}
+{{- define "controlPlane.certificateRules" -}}
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create]
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames:
+    {{- include "controlPlane.certificateSecrets" . | nindent 4 }}
+  verbs: [get, patch]
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [{{ .Release.Name }}-kubeconfig]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [services]
+  resourceNames: [{{ .Release.Name }}-apiserver]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list]
+{{- end }}
+
+{{- define "controlPlane.publishRules" -}}
+{{ include "controlPlane.certificateRules" . }}
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames:
+    {{- include "controlPlane.publishedSecrets" . | nindent 4 }}
+  verbs: [get, patch]
+{{- end }}
+
+{{/* To keep certificates and addresses, and to restart an API server whose data is gone. */}}
+{{- define "controlPlane.keeperRules" -}}
+{{ include "controlPlane.publishRules" . }}
+- apiGroups: [apps]
+  resources: [deployments]
+  resourceNames: [{{ .Release.Name }}-apiserver]
+  verbs: [get, patch]
+{{- end }}
+
+{{/* To let the members go, with the registrar's kubeconfig; the members' credentials are lent by join, a Secret at a time. */}}
+{{- define "controlPlane.teardownRules" -}}
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [federation-registrars]
+  verbs: [get]
+{{- end }}
+
+{{- define "controlPlane.cleanupRules" -}}
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames:
+    {{- include "controlPlane.certificateSecrets" . | nindent 4 }}
+    {{- include "controlPlane.publishedSecrets" . | nindent 4 }}
+  verbs: [get, patch, delete]
+{{- end }}
+
+{{/* To show the federation: everything it names, and nothing to change. */}}
+{{- define "controlPlane.statusRules" -}}
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [list]
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames:
+    {{- include "controlPlane.certificateSecrets" . | nindent 4 }}
+    {{- include "controlPlane.publishedSecrets" . | nindent 4 }}
+  verbs: [get]
+{{- end }}

@@ -1,0 +1,44 @@
+{{/* To read what joins the cluster, to keep the credentials the federation uses, and to lend them to it. create cannot be limited to names. */}}
+{{- define "member.joinRules" -}}
+{{- $secret := include "member.credentialsSecret" . -}}
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [list]
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [federation-registrars, {{ include "member.kubeconfigSecret" . }}]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [{{ $secret }}]
+  verbs: [get, patch, delete]
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [roles, rolebindings]
+  resourceNames: [{{ $secret }}]
+  verbs: [get, patch, delete]
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create]
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [roles, rolebindings]
+  verbs: [create]
+{{- end }}
+
+{{- define "member.unjoinRules" -}}
+{{- $secret := include "member.credentialsSecret" . -}}
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [list]
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [federation-registrars, {{ include "member.kubeconfigSecret" . }}]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [{{ $secret }}]
+  verbs: [get, delete]
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [roles, rolebindings]
+  resourceNames: [{{ $secret }}]
+  verbs: [get, delete]
+{{- end }}
