@@ -119,7 +119,12 @@ func fromKubeconfig(kubeconfig []byte, secretName string) (*rest.Config, error) 
 		return nil, invalid("the kubeconfig in Secret %q has no context %q: set current-context to one of [%s]",
 			secretName, parsed.CurrentContext, strings.Join(names, ", "))
 	}
-	if what := notSelfContained(parsed.Clusters[context.Cluster], parsed.AuthInfos[context.AuthInfo]); what != "" {
+	cluster, user := parsed.Clusters[context.Cluster], parsed.AuthInfos[context.AuthInfo]
+	if cluster == nil || user == nil {
+		return nil, invalid("context %q of the kubeconfig in Secret %q names a cluster or user that the kubeconfig lacks: write it anew",
+			parsed.CurrentContext, secretName)
+	}
+	if what := notSelfContained(cluster, user); what != "" {
 		return nil, invalid("the kubeconfig in Secret %q has %s: flatten it with kubectl config view --flatten --minify, with a token or client certificate in it",
 			secretName, what)
 	}
@@ -138,12 +143,12 @@ func fromKubeconfig(kubeconfig []byte, secretName string) (*rest.Config, error) 
 // made on, or is empty.
 func notSelfContained(cluster *clientcmdapi.Cluster, user *clientcmdapi.AuthInfo) string {
 	switch {
-	case user != nil && user.Exec != nil:
+	case user.Exec != nil:
 		return "an exec plugin"
-	case user != nil && user.AuthProvider != nil:
+	case user.AuthProvider != nil:
 		return "an auth provider"
-	case user != nil && (user.ClientCertificate != "" || user.ClientKey != "" || user.TokenFile != ""),
-		cluster != nil && cluster.CertificateAuthority != "":
+	case (user.ClientCertificate != "" || user.ClientKey != "" || user.TokenFile != ""),
+		cluster.CertificateAuthority != "":
 		return "paths of files"
 	}
 	return ""
