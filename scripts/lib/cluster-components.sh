@@ -73,11 +73,13 @@ start_apiserver() {
     --service-cluster-ip-range="$service_cidr"
 }
 
+# Its usual request rate holds it back for seconds when it starts.
 start_controller_manager() {
   local pki=$dir/pki conf=$dir/controller-manager.conf
   launch kube-controller-manager "$bin/kube-controller-manager" \
     --kubeconfig="$conf" --authentication-kubeconfig="$conf" --authorization-kubeconfig="$conf" \
     --bind-address=127.0.0.1 --leader-elect=false --use-service-account-credentials=true \
+    --kube-api-qps=200 --kube-api-burst=400 \
     --controllers='*,bootstrapsigner,tokencleaner' --cluster-name="$name" \
     --allocate-node-cidrs=true --cluster-cidr="$pod_cidr" --service-cluster-ip-range="$service_cidr" \
     --client-ca-file="$pki/ca.crt" --root-ca-file="$pki/ca.crt" \
