@@ -1,0 +1,77 @@
+# Everything a developer runs. `make` alone lists it.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CACHE ?= $(or $(FEDHELM_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/fedhelm)
+# As static binaries: without cgo the packages built for the clusters' programs are the tests' too. Race detection is the exception.
+export CGO_ENABLED ?= 0
+TOOL := go tool -modfile=tools/go.mod
+CLUSTERS := rivendell gondor shire
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
+
+##@ See it
+
+.PHONY: demo
+demo: ## Bring up three clusters and a federation of them, and say what to try
+	scripts/demo up
+
+.PHONY: demo-down
+demo-down: ## Take the demo's clusters down
+	scripts/local-cluster down
+
+##@ Test
+
+.PHONY: test
+test: test-unit test-integration test-e2e ## Everything but the long matrices: what CI runs
+
+.PHONY: test-unit
+test-unit: ## Unit tests with the race detector, and their coverage
+	CGO_ENABLED=1 go test -race -coverprofile=coverage.out ./...
+	go tool cover -func=coverage.out | tail -1
+
+.PHONY: test-integration
+test-integration: tools-test ## Packages against real API servers, etcd and CoreDNS
+	go test -tags e2e -count=1 -timeout 20m ./pkg/... ./test/faults/...
+
+.PHONY: test-e2e
+test-e2e: clusters ## Both charts on real clusters
+	go test -tags e2e -count=1 -timeout 40m -v ./test/e2e/... 2>&1 | scripts/lib/test-output
+
+.PHONY: test-long
+test-long: clusters ## Whole matrices and soaks
+	FEDHELM_TEST=long go test -tags e2e -count=1 -timeout 170m -v ./test/e2e/... 2>&1 | scripts/lib/test-output
+
+.PHONY: bench
+bench: clusters ## Benchmarks, as ratios to a floor; the results are kept in docs/benchmarks.md
+	go test -tags e2e -count=1 -timeout 60m -v -run '^$$' -bench . -benchtime 5x ./test/bench/...
+
+.PHONY: clusters
+clusters: image ## Bring up the local clusters, with the images in them
+	scripts/local-cluster up $(CLUSTERS)
+	scripts/local-cluster load-image all
+
+.PHONY: tools-test
+tools-test:
+	scripts/build-tools etcd kube-apiserver kube-controller-manager kubectl coredns
+
+##@ Make
+
+.PHONY: image
+image: ## Build the images of fedhook and federation-controller-manager
+	scripts/image fedhelm
+
+.PHONY: generate
+generate: ## Write what is made from Go types: CRDs, deepcopy, the charts' values, schemas and READMEs
+	$(TOOL) controller-gen object paths=./pkg/apis/... crd output:crd:dir=pkg/apis/federation/v1beta1/crd
+	go run ./cmd/chartgen
+
+.PHONY: lint
+lint: ## Check formatting, Go, charts and scripts
+	test -z "$$(gofmt -l cmd pkg test)"
+	go vet ./... && go vet -tags e2e ./...
+	scripts/lint
