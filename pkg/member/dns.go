@@ -249,17 +249,22 @@ func putKubeDNS(data map[string]string, f clusterdns.Federation, _ string, _ ...
 
 func putCustom(data map[string]string, f clusterdns.Federation, template string, others ...string) (map[string]string, error) {
 	key := clusterdns.CustomKey(f.Name)
+	servers := slices.Clone(others)
 	for other, text := range data {
-		if other != key && strings.HasSuffix(other, ".server") {
-			others = append(others, text)
+		if other == key {
+			continue
+		}
+		others = append(others, text)
+		if strings.HasSuffix(other, ".server") {
+			servers = append(servers, text)
 		}
 	}
-	f.FallbackPort = clusterdns.FallbackPort(data[key], append(others, slices.Collect(maps.Values(data))...)...)
+	f.FallbackPort = clusterdns.FallbackPort(data[key], others...)
 	text, err := clusterdns.Render(f, template)
 	if err != nil {
 		return nil, err
 	}
-	if err := clusterdns.CheckServers(text, others...); err != nil {
+	if err := clusterdns.CheckServers(text, servers...); err != nil {
 		return nil, fmt.Errorf("ConfigMap %s/%s of the member cannot take federation %s: %w", kubeSystem, coreDNSCustom, f.Name, err)
 	}
 	data = maps.Clone(data)

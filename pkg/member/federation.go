@@ -88,7 +88,7 @@ func (h Hook) connectFederation(ctx context.Context, host *API, name string, tim
 		if err != nil {
 			return false, fmt.Errorf("key %s of Secret %s is no kubeconfig: upgrade release %s, which writes it", name, key, name)
 		}
-		if api, err = Connect(config); err != nil {
+		if api, err = h.connect(config); err != nil {
 			return false, err
 		}
 		if err := api.List(ctx, &clusters); err != nil {

@@ -88,7 +88,7 @@ func (j *join) checkNames(context.Context) error {
 }
 
 func (j *join) findHost(context.Context) (err error) {
-	j.host, err = Connect(j.Host)
+	j.host, err = j.connect(j.Host)
 	return err
 }
 
@@ -146,7 +146,7 @@ func replaceable(err error) bool {
 
 // reach makes the member's client and asks for the version.
 func (j *join) reach(ctx context.Context, a *access) error {
-	member, err := Connect(a.config)
+	member, err := j.connect(a.config)
 	if err != nil {
 		return err
 	}

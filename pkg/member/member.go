@@ -34,6 +34,17 @@ type Hook struct {
 	Host *rest.Config
 	// Log tells each step to the person who reads the Job's output.
 	Log *slog.Logger
+
+	// wrap is put around the transport of every client, so that tests can cut the wire; nil otherwise.
+	wrap func(http.RoundTripper) http.RoundTripper
+}
+
+func (h Hook) connect(config *rest.Config) (*API, error) {
+	if h.wrap != nil {
+		config = rest.CopyConfig(config)
+		config.Wrap(h.wrap)
+	}
+	return Connect(config)
 }
 
 // Annotations and labels of what join makes.
