@@ -48,14 +48,24 @@ func (r Release) Ensure(ctx context.Context, c client.Client, obj client.Object)
 	}
 	obj.SetLabels(labels)
 
-	current, err := r.own(ctx, c, obj)
-	if err != nil && !apierrors.IsNotFound(err) {
+	current := obj.DeepCopyObject().(client.Object)
+	found, err := r.Get(ctx, c, current)
+	if err != nil {
 		return err
 	}
-	if current != nil && current.GetDeletionTimestamp() != nil {
+	if found && current.GetDeletionTimestamp() != nil {
 		return fmt.Errorf("%s is being deleted: run this again when it is gone", Describe(c, obj))
 	}
 	return Apply(ctx, c, obj)
+}
+
+// Get reads obj and reports whether it is there. Errors: it is not the release's own; whatever the API answers.
+func (r Release) Get(ctx context.Context, c client.Client, obj client.Object) (bool, error) {
+	err := r.read(ctx, c, obj)
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Apply applies obj with server-side apply under fedhook's field manager, whoever made it.
@@ -84,11 +94,9 @@ func Apply(ctx context.Context, c client.Client, obj client.Object) error {
 // Delete deletes obj if it is the release's own, and reports whether it did: an object that is missing is none to delete. Errors: the object is
 // not the release's own; whatever the API answers.
 func (r Release) Delete(ctx context.Context, c client.Client, obj client.Object) (bool, error) {
-	current, err := r.own(ctx, c, obj)
-	if apierrors.IsNotFound(err) {
-		return false, nil
-	}
-	if err != nil {
+	current := obj.DeepCopyObject().(client.Object)
+	found, err := r.Get(ctx, c, current)
+	if !found {
 		return false, err
 	}
 	uid := current.GetUID()
@@ -102,20 +110,19 @@ func (r Release) Delete(ctx context.Context, c client.Client, obj client.Object)
 	return true, nil
 }
 
-// own gives the object as it is, or an error if it is not the release's own. The error of a missing object is the API's.
-func (r Release) own(ctx context.Context, c client.Client, obj client.Object) (client.Object, error) {
-	current := obj.DeepCopyObject().(client.Object)
-	if err := c.Get(ctx, client.ObjectKeyFromObject(obj), current); err != nil {
-		return nil, fmt.Errorf("get %s: %w", Describe(c, obj), err)
+// read reads obj, and gives an error if it is not the release's own. The error of a missing object is the API's.
+func (r Release) read(ctx context.Context, c client.Client, obj client.Object) error {
+	if err := c.Get(ctx, client.ObjectKeyFromObject(obj), obj); err != nil {
+		return fmt.Errorf("get %s: %w", Describe(c, obj), err)
 	}
-	labels := current.GetLabels()
+	labels := obj.GetLabels()
 	for key, value := range r.Labels() {
 		if labels[key] != value {
-			return nil, fmt.Errorf("%s exists already and is not release %s's own (its label %s is %q): delete or rename it, then run this again",
+			return fmt.Errorf("%s exists already and is not release %s's own (its label %s is %q): delete or rename it, then run this again",
 				Describe(c, obj), r.Name, key, labels[key])
 		}
 	}
-	return current, nil
+	return nil
 }
 
 // Describe names an object for a person: `Secret federation-system/fellowship-ca`.

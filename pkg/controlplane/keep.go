@@ -1,0 +1,85 @@
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	appsv1apply "k8s.io/client-go/applyconfigurations/apps/v1"
+	corev1apply "k8s.io/client-go/applyconfigurations/core/v1"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fedhelm/fedhelm/pkg/kube"
+)
+
+// annotationRestarted on the API server's pod template rolls it when its value changes, as `kubectl rollout restart` does.
+const annotationRestarted = "federation.fedhelm.dev/restarted-at"
+
+// Keep is what the keeper does every few minutes: it renews certificates, sets up again an API that lost its data, and follows a late or changed address.
+// An API that is down keeps it from none of the rest.
+func (h Hook) Keep(ctx context.Context, config *rest.Config) error {
+	certificates := h.Certs(ctx)
+	api := h.keepAPI(ctx, config)
+	published := h.Publish(ctx)
+	return errors.Join(certificates, api, published)
+}
+
+func (h Hook) keepAPI(ctx context.Context, config *rest.Config) error {
+	api, err := h.waitForAPI(ctx, config)
+	if err != nil {
+		return err
+	}
+	lost, err := lostData(ctx, api)
+	if err != nil {
+		return err
+	}
+	if lost {
+		h.Log.Warn("the federation's API has lost its data, its etcd is empty: restarting the API server, which has not noticed")
+		if err := h.restartAPIServer(ctx); err != nil {
+			return err
+		}
+	}
+	return h.Bootstrap(ctx, config)
+}
+
+// lostData says whether etcd was emptied under a running API server: the namespaces that every API server makes when it starts are not there. (A single object is read from
+// etcd itself. Lists and watches come from a cache, which does not see that etcd's revisions begin anew.)
+func lostData(ctx context.Context, api *kube.API) (bool, error) {
+	for _, name := range []string{corev1.NamespaceDefault, "kube-system"} {
+		err := api.Get(ctx, client.ObjectKey{Name: name}, &corev1.Namespace{})
+		if err == nil {
+			return false, nil
+		}
+		if !apierrors.IsNotFound(err) {
+			return false, fmt.Errorf("get namespace %s of the federation's API: %w", name, err)
+		}
+	}
+	return true, nil
+}
+
+// restartAPIServer rolls the API server and waits until the new pods have taken over.
+func (h Hook) restartAPIServer(ctx context.Context) error {
+	name := h.object("apiserver")
+	deployment := appsv1apply.Deployment(name, h.Namespace).WithSpec(appsv1apply.DeploymentSpec().WithTemplate(
+		corev1apply.PodTemplateSpec().WithAnnotations(map[string]string{annotationRestarted: h.now().UTC().Format(time.RFC3339)})))
+	if err := h.Host.Apply(ctx, deployment, client.FieldOwner(kube.FieldManager), client.ForceOwnership); err != nil {
+		return fmt.Errorf("restart Deployment %s/%s: %w", h.Namespace, name, err)
+	}
+	what := fmt.Sprintf("Deployment %s/%s to be rolled out", h.Namespace, name)
+	return kube.Wait(ctx, pollInterval, readyTimeout, what, func(ctx context.Context) (bool, error) {
+		d := &appsv1.Deployment{}
+		if err := h.Host.Get(ctx, client.ObjectKey{Namespace: h.Namespace, Name: name}, d); err != nil {
+			return false, err
+		}
+		s := d.Status
+		if s.ObservedGeneration < d.Generation || s.UpdatedReplicas < s.Replicas || s.AvailableReplicas < s.UpdatedReplicas || s.UpdatedReplicas == 0 {
+			return false, fmt.Errorf("%d of %d pods are new, %d available", s.UpdatedReplicas, s.Replicas, s.AvailableReplicas)
+		}
+		return true, nil
+	})
+}

@@ -1,0 +1,78 @@
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
+	"github.com/fedhelm/fedhelm/pkg/kube"
+	"github.com/fedhelm/fedhelm/pkg/member"
+)
+
+const (
+	// forbiddenTimeout is how long teardown and cleanup wait for their role: Argo CD starts the hooks of a delete phase in any order.
+	forbiddenTimeout = 20 * time.Second
+	// letGoTimeout bounds the wait for one member.
+	letGoTimeout = 30 * time.Second
+	// goneTimeout bounds the wait for an API that may never have come up.
+	goneTimeout = 10 * time.Second
+)
+
+// Teardown lets every member go that is still joined. It is best effort: what is left behind is a warning that says where, and an error only with teardown.strict.
+func (h Hook) Teardown(ctx context.Context) error {
+	err := h.letMembersGo(ctx)
+	if err == nil || h.Values.Teardown.Strict {
+		return err
+	}
+	h.Log.Warn(err.Error())
+	return nil
+}
+
+func (h Hook) letMembersGo(ctx context.Context) error {
+	clusters, federation, err := h.members(ctx)
+	if err != nil {
+		return fmt.Errorf("the members of federation %s cannot be asked for (%w): those still joined keep namespace %s with the federation's account, its ClusterRole and ClusterRoleBinding, and its entry in their DNS; uninstall their releases to remove these",
+			h.Federation, err, v1beta1.NamespaceFederationSystem)
+	}
+	var left []error
+	for i := range clusters {
+		h.Log.Info("letting go", "cluster", clusters[i].Name)
+		left = append(left, member.LetGo(ctx, member.LetGoOptions{
+			Host: h.Host.Config, Federation: federation.Config, Namespace: h.Namespace, FederationName: h.Federation, Timeout: letGoTimeout, Log: h.Log,
+		}, &clusters[i]))
+	}
+	return errors.Join(left...)
+}
+
+// members lists the Clusters, as the registrar. A federation that was never published has none.
+func (h Hook) members(ctx context.Context) ([]v1beta1.Cluster, *kube.API, error) {
+	var text []byte
+	err := kube.RetryForbidden(ctx, forbiddenTimeout, func(ctx context.Context) error {
+		shared, err := h.readRegistrars(ctx)
+		if shared != nil {
+			text = shared.Data[h.Federation]
+		}
+		return err
+	})
+	if err != nil || len(text) == 0 {
+		return nil, nil, err
+	}
+	config, err := clientcmd.RESTConfigFromKubeConfig(text)
+	if err != nil {
+		return nil, nil, fmt.Errorf("key %s of Secret %s/%s is no kubeconfig", h.Federation, h.Namespace, registrars)
+	}
+	federation, err := kube.Connect(config)
+	if err != nil {
+		return nil, nil, err
+	}
+	var clusters v1beta1.ClusterList
+	err = kube.Wait(ctx, pollInterval, goneTimeout, "the federation's API at "+config.Host, func(ctx context.Context) (bool, error) {
+		err := federation.List(ctx, &clusters)
+		return err == nil, err
+	})
+	return clusters.Items, federation, err
+}
