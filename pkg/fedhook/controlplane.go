@@ -1,0 +1,130 @@
+package fedhook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/fedhelm/fedhelm/pkg/controlplane"
+	"github.com/fedhelm/fedhelm/pkg/values"
+)
+
+func certsCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "certs",
+		Short: "Ensure the control plane's certificates and keys, each in a Secret",
+		Long: `certs ensures the control plane's certificates and keys, each in a Secret of its own.
+
+What is there and good is not touched. A certificate past two thirds of its life, or that lacks a name, is issued anew by the same CA. A CA is never
+replaced, since that makes every kubeconfig void: one that is broken or missing is an error that says what to do.`,
+		Args: cobra.NoArgs,
+		RunE: o.controlPlane(func(ctx context.Context, hook controlplane.Hook) error { return hook.Certs(ctx) }),
+	}
+}
+
+func publishCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "publish",
+		Short: "Publish the address of the federation's API, and the administrator's kubeconfig",
+		Long: `publish finds out where the federation's API is reached, for which it waits as long as apiServer.service.addressTimeoutSeconds says, and writes that into the serving
+certificate and into Secret <federation>-kubeconfig. Without an address it publishes the one in the cluster, and says so.`,
+		Args: cobra.NoArgs,
+		RunE: o.controlPlane(func(ctx context.Context, hook controlplane.Hook) error { return hook.Publish(ctx) }),
+	}
+}
+
+func teardownCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "teardown",
+		Short: "Let the members go that are still joined, before the control plane is uninstalled",
+		Args:  cobra.NoArgs,
+		RunE:  o.controlPlane(func(ctx context.Context, hook controlplane.Hook) error { return hook.Teardown(ctx) }),
+	}
+}
+
+func cleanupCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "cleanup",
+		Short: "Remove what the hooks made, after the control plane is uninstalled",
+		Args:  cobra.NoArgs,
+		RunE:  o.controlPlane(func(ctx context.Context, hook controlplane.Hook) error { return hook.Cleanup(ctx) }),
+	}
+}
+
+func bootstrapCommand(o *options) *cobra.Command {
+	var kubeconfig string
+	command := &cobra.Command{
+		Use:   "bootstrap",
+		Short: "Set up the federation's API: the definition of Cluster, namespaces and roles",
+		Args:  cobra.NoArgs,
+		RunE: o.run(func(ctx context.Context) error {
+			federation, err := federationConfig(kubeconfig)
+			if err != nil {
+				return err
+			}
+			hook := controlplane.Hook{Federation: o.release, Namespace: o.namespace, Log: o.log}
+			return hook.Bootstrap(ctx, federation)
+		}),
+	}
+	federationFlag(command, &kubeconfig)
+	return command
+}
+
+func keepCommand(o *options) *cobra.Command {
+	var kubeconfig string
+	command := &cobra.Command{
+		Use:   "keep",
+		Short: "Keep the federation going: certs, bootstrap and publish, as the keeper does every few minutes",
+		Args:  cobra.NoArgs,
+		RunE: o.controlPlane(func(ctx context.Context, hook controlplane.Hook) error {
+			federation, err := federationConfig(kubeconfig)
+			if err != nil {
+				return err
+			}
+			return hook.Keep(ctx, federation)
+		}),
+	}
+	federationFlag(command, &kubeconfig)
+	return command
+}
+
+// controlPlane gives a command's work the control plane it is for.
+func (o *options) controlPlane(work func(context.Context, controlplane.Hook) error) func(*cobra.Command, []string) error {
+	return o.run(func(ctx context.Context) error {
+		host, namespace, err := o.connect()
+		if err != nil {
+			return err
+		}
+		if err := values.CheckName("federation", o.release); err != nil {
+			return err
+		}
+		text, err := o.readValues(ctx, host, namespace)
+		if err != nil {
+			return err
+		}
+		decoded, err := values.DecodeControlPlane(text)
+		if err != nil {
+			return err
+		}
+		return work(ctx, controlplane.Hook{Federation: o.release, Namespace: namespace, Values: decoded, Host: host, Log: o.log})
+	})
+}
+
+func federationFlag(command *cobra.Command, kubeconfig *string) {
+	command.Flags().StringVar(kubeconfig, "federation-kubeconfig", "", "kubeconfig of a cluster-admin of the federation's API (required)")
+}
+
+func federationConfig(path string) (*rest.Config, error) {
+	if path == "" {
+		return nil, errors.New("the federation's API is not named: give --federation-kubeconfig")
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", path)
+	if err != nil {
+		return nil, fmt.Errorf("read --federation-kubeconfig %s: %w", path, err)
+	}
+	return config, nil
+}

@@ -1,0 +1,51 @@
+package fedhook
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fedhelm/fedhelm/pkg/member"
+	"github.com/fedhelm/fedhelm/pkg/values"
+)
+
+func joinCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "join",
+		Short: "Join a cluster to its federation, or mend what an earlier join left",
+		Long: `join makes a cluster a member of its federation: an account in the member, its credentials in the host cluster, the Cluster in the federation, and the member's DNS.
+It checks everything before it writes anything, and waits until the federation finds the cluster Ready. Run again it repairs.`,
+		Args: cobra.NoArgs,
+		RunE: o.member(func(ctx context.Context, hook member.Hook) error { return hook.Join(ctx) }),
+	}
+}
+
+func unjoinCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "unjoin",
+		Short: "Let a cluster go from its federation",
+		Long: `unjoin takes back what join made, in the federation, the member and the host cluster. What is gone already is well; what cannot be reached is left with a
+warning that says where it is and how to remove it by hand, and makes unjoin fail only with unjoin.strict.`,
+		Args: cobra.NoArgs,
+		RunE: o.member(func(ctx context.Context, hook member.Hook) error { return hook.Unjoin(ctx) }),
+	}
+}
+
+// member gives a command's work the cluster it is for.
+func (o *options) member(work func(context.Context, member.Hook) error) func(*cobra.Command, []string) error {
+	return o.run(func(ctx context.Context) error {
+		host, namespace, err := o.connect()
+		if err != nil {
+			return err
+		}
+		text, err := o.readValues(ctx, host, namespace)
+		if err != nil {
+			return err
+		}
+		decoded, err := values.DecodeMember(text)
+		if err != nil {
+			return err
+		}
+		return work(ctx, member.Hook{Release: o.release, Namespace: namespace, Values: decoded, Host: host.Config, Log: o.log})
+	})
+}
