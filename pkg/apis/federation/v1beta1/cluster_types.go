@@ -91,10 +91,11 @@ type ServerAddressByClientCIDR struct {
 	ClientCIDR string `json:"clientCIDR,omitempty"`
 
 	// ServerAddress is a URL https://host[:port][/path], or host[:port].
+	// Plain http is refused: it would carry the token in the clear.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:XValidation:rule="self.matches('^(https://)?[^/\\\\s]+(/[^\\\\s]*)?$') && !self.startsWith('http:') && self != 'https:'",message="serverAddress must be https://host:port or host:port"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^(https://[^/\\\\s]+(/[^\\\\s]*)?|[^/\\\\s]*[^/:\\\\s])$')",message="serverAddress must be https://host:port or host:port"
 	ServerAddress string `json:"serverAddress"`
 }
 

@@ -1,0 +1,58 @@
+package manager
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// looks answers one look after the other: "" is an error.
+type looks struct {
+	client.Reader
+	uids  []types.UID
+	count int
+}
+
+func (l *looks) Get(_ context.Context, _ client.ObjectKey, object client.Object, _ ...client.GetOption) error {
+	uid := l.uids[min(l.count, len(l.uids)-1)]
+	l.count++
+	if uid == "" {
+		return errors.New("connection refused")
+	}
+	object.SetUID(uid)
+	return nil
+}
+
+func TestIncarnation(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		uids  []types.UID
+		looks int // after which it ends; 0 if it goes on
+	}{
+		{"the same", []types.UID{"a"}, 0},
+		{"unreachable at first, and for a while", []types.UID{"", "a", "", "", "a"}, 0},
+		{"began anew", []types.UID{"a", "a", "b"}, 3},
+		{"began anew after an outage", []types.UID{"", "a", "", "b"}, 4},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				l := &looks{uids: test.uids}
+				err := (&incarnation{reader: l, period: dataCheckPeriod}).Start(ctx)
+				if test.looks == 0 {
+					require.NoError(t, err)
+					return
+				}
+				require.ErrorContains(t, err, "lost its data")
+				require.Equal(t, test.looks, l.count)
+			})
+		})
+	}
+}

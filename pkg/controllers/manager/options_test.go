@@ -1,0 +1,56 @@
+package manager
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestBadFlags(t *testing.T) {
+	needed := []string{"--kubeconfig=/nowhere", "--federation-name=fellowship", "--namespace=federation-system"}
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{nil, "--kubeconfig is missing"},
+		{needed[:1], "--federation-name is missing"},
+		{needed[:2], "--namespace is missing"},
+		{append(needed, "--cluster-monitor-period=10ms"), "too short"},
+		{append(needed, "--cluster-failure-threshold=0"), "give 1 or more"},
+		{append(needed, "--cluster-success-threshold=0"), "give 1 or more"},
+		{append(needed, "--controllers=balrog=false"), `--controllers names "balrog", which is unknown: known are [cluster]`},
+		{append(needed, "--controllers=cluster"), "cluster"},
+		{append(needed, "--leader-elect-renew-deadline=15s"), "leader election's times do not fit"},
+		{append(needed, "--log-format=xml"), "give json or text"},
+		{append(needed, "-v=8"), "with the Secrets in them"},
+		{append(needed, "argument"), "unknown command"},
+		{append(needed, "--unknown"), "unknown flag"},
+		{needed, "kubeconfig of the federation: "},
+	} {
+		t.Setenv("POD_NAMESPACE", "")
+		command := NewCommand()
+		command.SetArgs(append([]string{}, test.args...))
+		require.ErrorContains(t, command.Execute(), test.want)
+	}
+}
+
+func TestControllersFlag(t *testing.T) {
+	o := defaults()
+	require.True(t, o.enabled("cluster"))
+	o.Controllers["cluster"] = false
+	require.False(t, o.enabled("cluster"))
+	require.NoError(t, (&Options{
+		Kubeconfig: "k", FederationName: "f", Namespace: "n", ClusterMonitorPeriod: o.ClusterMonitorPeriod, Thresholds: o.Thresholds,
+		Controllers: o.Controllers, LeaseDuration: o.LeaseDuration, RenewDeadline: o.RenewDeadline, RetryPeriod: o.RetryPeriod, LogFormat: "json",
+	}).validate())
+}
+
+func TestVersion(t *testing.T) {
+	var out bytes.Buffer
+	command := NewCommand()
+	command.SetOut(&out)
+	command.SetArgs([]string{"--version"})
+	require.NoError(t, command.Execute())
+	require.Equal(t, "federation-controller-manager version dev\n", out.String())
+}
