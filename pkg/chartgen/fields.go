@@ -66,7 +66,7 @@ func (c comments) fields(path string, section reflect.Value) ([]field, error) {
 	for _, f := range reflect.VisibleFields(section.Type()) {
 		key, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		value := section.FieldByIndex(f.Index)
-		if f.Anonymous || strings.Contains(options, "omitempty") && value.IsZero() {
+		if f.Anonymous {
 			continue
 		}
 		owner := section.Type()
@@ -76,6 +76,9 @@ func (c comments) fields(path string, section reflect.Value) ([]field, error) {
 		made := field{Path: strings.TrimPrefix(path+"."+key, "."), Comment: c.of(owner, f.Name)}
 		if made.Comment == "" {
 			return nil, fmt.Errorf("%s.%s in pkg/values has no comment: write one, it documents the value %s", owner.Name(), f.Name, made.Path)
+		}
+		if strings.Contains(options, "omitempty") && value.IsZero() {
+			continue
 		}
 		var err error
 		if value.Kind() == reflect.Struct && value.Type().PkgPath() == valuesPackage {

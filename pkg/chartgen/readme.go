@@ -50,9 +50,14 @@ func writeTable(out *strings.Builder, fields []field) {
 	out.WriteString("| Key | Type | Default | Description |\n|---|---|---|---|\n")
 	for _, f := range fields {
 		if f.Fields == nil {
-			fmt.Fprintf(out, "| `%s` | %s | `%s` | %s |\n", f.Path, typeName(f.Default), asJSON(f.Default), strings.ReplaceAll(f.Comment, "|", `\|`))
+			fmt.Fprintf(out, "| `%s` | %s | `%s` | %s |\n", f.Path, typeName(f.Default), cell(asJSON(f.Default)), cell(f.Comment))
 		}
 	}
+}
+
+// cell escapes what would end a cell of a table, which it does in code as well.
+func cell(text string) string {
+	return strings.ReplaceAll(text, "|", `\|`)
 }
 
 func asJSON(value any) string {
