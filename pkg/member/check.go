@@ -16,14 +16,16 @@ import (
 	utilversion "k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/apimachinery/pkg/version"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fedhelm/fedhelm/pkg/kube"
 )
 
 // oldestVersion is the oldest Kubernetes that is tested.
 var oldestVersion = utilversion.MustParseGeneric("1.30")
 
 // serverVersion asks the member for its version, the first thing asked of it. The error is a sentence that says what keeps us from it.
-func serverVersion(ctx context.Context, member *API) (string, error) {
-	body, err := member.get(ctx, "/version")
+func serverVersion(ctx context.Context, member *kube.API) (string, error) {
+	body, err := member.Raw(ctx, "/version")
 	if err != nil {
 		return "", err
 	}

@@ -39,14 +39,14 @@ type access struct {
 var errNothingGiven = errors.New("there is no kubeconfig")
 
 // given gives the access that the values describe: the host cluster's own, a kubeconfig among the values, or one in a Secret.
-func (h Hook) given(ctx context.Context, host *API) (*access, error) {
+func (h Hook) given(ctx context.Context) (*access, error) {
 	if h.Values.Credentials.InCluster {
-		return h.inCluster(host)
+		return h.inCluster()
 	}
 	text, source := []byte(h.Values.Credentials.Kubeconfig), "the value credentials.kubeconfig"
 	if len(text) == 0 {
 		var err error
-		if text, source, err = h.givenSecret(ctx, host); err != nil {
+		if text, source, err = h.givenSecret(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -59,13 +59,13 @@ func (h Hook) given(ctx context.Context, host *API) (*access, error) {
 	return &access{config: config, server: config.Host, ca: config.CAData, serverName: config.ServerName, from: source}, nil
 }
 
-func (h Hook) givenSecret(ctx context.Context, host *API) (text []byte, source string, err error) {
+func (h Hook) givenSecret(ctx context.Context) (text []byte, source string, err error) {
 	name, key := h.Values.Credentials.ExistingSecret, h.Values.Credentials.Key
 	if name == "" {
 		name = h.clusterName() + "-kubeconfig"
 	}
 	secret := &corev1.Secret{}
-	err = host.Get(ctx, client.ObjectKey{Namespace: h.Namespace, Name: name}, secret)
+	err = h.Host.Get(ctx, client.ObjectKey{Namespace: h.Namespace, Name: name}, secret)
 	if apierrors.IsNotFound(err) {
 		return nil, "", fmt.Errorf("%w for cluster %s: make one with `kubectl -n %s create secret generic %s --from-file=%s=FILE`", errNothingGiven, h.clusterName(), h.Namespace, name, key)
 	}
@@ -80,22 +80,22 @@ func (h Hook) givenSecret(ctx context.Context, host *API) (text []byte, source s
 }
 
 // inCluster gives the host cluster as a member of its own federation.
-func (h Hook) inCluster(host *API) (*access, error) {
+func (h Hook) inCluster() (*access, error) {
 	server := h.Values.Server
 	if server == "" {
 		server = inClusterServer
 	}
-	ca := h.Host.CAData
-	if len(ca) == 0 && h.Host.CAFile != "" {
+	ca := h.Host.Config.CAData
+	if len(ca) == 0 && h.Host.Config.CAFile != "" {
 		var err error
-		if ca, err = os.ReadFile(h.Host.CAFile); err != nil {
+		if ca, err = os.ReadFile(h.Host.Config.CAFile); err != nil {
 			return nil, fmt.Errorf("read the host cluster's CA beside the pod's service account: %w", err)
 		}
 	}
 	if len(ca) == 0 {
 		return nil, errors.New("with credentials.inCluster fedhook must run in the host cluster, where its service account brings the CA: run it as the chart's Job")
 	}
-	return &access{config: host.Config, server: server, ca: ca, serverName: h.Host.ServerName, from: "fedhook's own service account"}, nil
+	return &access{config: h.Host.Config, server: server, ca: ca, serverName: h.Host.Config.ServerName, from: "fedhook's own service account"}, nil
 }
 
 // kept gives the access that the federation keeps in the credentials Secret; nil where a join has not come so far.

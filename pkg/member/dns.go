@@ -111,7 +111,7 @@ func (j *join) detectDNS(ctx context.Context) (string, error) {
 	case server != nil:
 		return modeCoreDNS, nil
 	}
-	if _, err := j.member.get(ctx, openShiftDNSAPI); err == nil {
+	if _, err := j.member.Raw(ctx, openShiftDNSAPI); err == nil {
 		return j.byHand("OpenShift's DNS operator owns the member's Corefile and takes no server blocks: forward the federation's zone with `oc edit dns.operator/default` (spec.servers); names without a zone stay local. The blocks that another CoreDNS would need")
 	}
 	j.Log.Warn("found neither kube-dns nor CoreDNS in the member's kube-system, so its DNS does not know the federation: say where it is with clusterDNS.mode")
@@ -319,7 +319,7 @@ func takeCorefile(data map[string]string, federation string) (map[string]string,
 }
 
 // takeDNS takes the federation's text out of one place, and the ConfigMap with it if we made it and nothing else is in it.
-func takeDNS(ctx context.Context, member *API, target dnsTarget, federation string) error {
+func takeDNS(ctx context.Context, member *kube.API, target dnsTarget, federation string) error {
 	_, err := editConfigMap(ctx, member, target.configMap, false, func(data map[string]string) (map[string]string, error) {
 		return target.take(data, federation)
 	})
@@ -328,7 +328,7 @@ func takeDNS(ctx context.Context, member *API, target dnsTarget, federation stri
 
 // editConfigMap changes a ConfigMap of the member's kube-system that belongs to somebody else: only the version that was read is replaced, so that what they write
 // at the same time is not lost. A missing one is made if create says so. It gives whether anything changed.
-func editConfigMap(ctx context.Context, member *API, name string, create bool, edit func(map[string]string) (map[string]string, error)) (changed bool, err error) {
+func editConfigMap(ctx context.Context, member *kube.API, name string, create bool, edit func(map[string]string) (map[string]string, error)) (changed bool, err error) {
 	err = retry.RetryOnConflict(retry.DefaultRetry, func() error {
 		configMap := &corev1.ConfigMap{}
 		err := member.Get(ctx, client.ObjectKey{Namespace: kubeSystem, Name: name}, configMap)

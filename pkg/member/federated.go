@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
+	"github.com/fedhelm/fedhelm/pkg/kube"
 )
 
 // EnsureFederatedObjectsGone removes from the member, under policy Delete, what the federation placed there. The federation's controllers do so before they let
@@ -26,7 +27,7 @@ func (l *leaving) EnsureFederatedObjectsGone(ctx context.Context) {
 	}
 	if l.policy == v1beta1.UnjoinPolicyDelete {
 		selector := v1beta1.LabelFederated + "=" + l.federation
-		deleted, err := l.member.deleteLabelled(ctx, selector)
+		deleted, err := deleteLabelled(ctx, l.member, selector)
 		if err != nil {
 			l.leave(fmt.Errorf("objects of the federation are left in member %s (%w): find them there with `kubectl get $(kubectl api-resources --verbs=delete -o name | paste -sd,) -A -l %s` and delete them", l.cluster, err, selector))
 			return
@@ -58,8 +59,8 @@ type kind struct {
 }
 
 // kinds gives all that can be listed and deleted. Groups whose server does not answer are an error, since nobody knows what is there.
-func (a *API) kinds() ([]kind, error) {
-	d, err := discovery.NewDiscoveryClientForConfigAndClient(a.Config, a.http)
+func kindsOf(a *kube.API) ([]kind, error) {
+	d, err := discovery.NewDiscoveryClientForConfig(a.Config)
 	if err != nil {
 		return nil, err
 	}
@@ -80,17 +81,17 @@ func (a *API) kinds() ([]kind, error) {
 	return all, nil
 }
 
-func (a *API) metadata() (metadata.Interface, error) {
-	return metadata.NewForConfigAndClient(metadata.ConfigFor(a.Config), a.http)
+func metadataOf(a *kube.API) (metadata.Interface, error) {
+	return metadata.NewForConfig(a.Config)
 }
 
 // deleteLabelled deletes every object with a label, whatever its kind, and gives their number.
-func (a *API) deleteLabelled(ctx context.Context, selector string) (int, error) {
-	kinds, err := a.kinds()
+func deleteLabelled(ctx context.Context, a *kube.API, selector string) (int, error) {
+	kinds, err := kindsOf(a)
 	if err != nil {
 		return 0, err
 	}
-	c, err := a.metadata()
+	c, err := metadataOf(a)
 	if err != nil {
 		return 0, err
 	}
@@ -123,12 +124,12 @@ var ownObjects = map[schema.GroupResource][]string{
 }
 
 // othersIn gives some objects in a namespace that neither Kubernetes put there nor the owner owns.
-func (a *API) othersIn(ctx context.Context, namespace string, owner types.UID) ([]string, error) {
-	kinds, err := a.kinds()
+func othersIn(ctx context.Context, a *kube.API, namespace string, owner types.UID) ([]string, error) {
+	kinds, err := kindsOf(a)
 	if err != nil {
 		return nil, err
 	}
-	c, err := a.metadata()
+	c, err := metadataOf(a)
 	if err != nil {
 		return nil, err
 	}

@@ -30,9 +30,9 @@ type federation struct {
 var errNoFederation = errors.New("there is no federation")
 
 // findFederation finds the federation that the values name, or the only one of the namespace.
-func (h Hook) findFederation(ctx context.Context, host *API) (federation, error) {
+func (h Hook) findFederation(ctx context.Context) (federation, error) {
 	var list corev1.ConfigMapList
-	if err := host.List(ctx, &list, client.InNamespace(h.Namespace), client.MatchingLabels{labelKind: kindFederation}); err != nil {
+	if err := h.Host.List(ctx, &list, client.InNamespace(h.Namespace), client.MatchingLabels{labelKind: kindFederation}); err != nil {
 		return federation{}, fmt.Errorf("look for the federations in namespace %s: %w", h.Namespace, err)
 	}
 	var found []string
@@ -70,16 +70,16 @@ func quoted(name string) string {
 
 // connectFederation gives the federation's API with the registrar's rights, as soon as it serves Clusters, and the Clusters it has. Helmfile and Argo CD may install control plane and
 // member at once, so both are waited for, for at most timeout.
-func (h Hook) connectFederation(ctx context.Context, host *API, name string, timeout time.Duration) (*API, []v1beta1.Cluster, error) {
+func (h Hook) connectFederation(ctx context.Context, name string, timeout time.Duration) (*kube.API, []v1beta1.Cluster, error) {
 	var (
-		api      *API
+		api      *kube.API
 		clusters v1beta1.ClusterList
 	)
 	what := fmt.Sprintf("the API of federation %s, which its release %s brings up", name, name)
 	err := kube.Wait(ctx, time.Second, timeout, what, func(ctx context.Context) (bool, error) {
 		secret := &corev1.Secret{}
 		key := client.ObjectKey{Namespace: h.Namespace, Name: registrars}
-		if err := host.Get(ctx, key, secret); apierrors.IsNotFound(err) || err == nil && len(secret.Data[name]) == 0 {
+		if err := h.Host.Get(ctx, key, secret); apierrors.IsNotFound(err) || err == nil && len(secret.Data[name]) == 0 {
 			return false, fmt.Errorf("Secret %s has no key %s yet: see that the hook publish of release %s ends well", key, name, name)
 		} else if err != nil {
 			return false, fmt.Errorf("get Secret %s: %w", key, err)

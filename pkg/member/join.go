@@ -20,10 +20,9 @@ import (
 // Join makes the cluster a member of its federation and waits until it is Ready there. Running it again repairs what is not as it should be and follows
 // changed values. Nothing is written before all checks have passed. Each error is one sentence for the person who must act.
 func (h Hook) Join(ctx context.Context) error {
-	j := &join{Hook: h}
+	j := &join{Hook: h, host: h.Host}
 	for _, step := range []func(context.Context) error{
 		j.checkNames,
-		j.findHost,
 		j.findFederation,
 		j.findMember,
 		j.checkRights,
@@ -57,7 +56,7 @@ type join struct {
 	Hook
 	names
 	// The three APIs.
-	host, federationAPI, member *API
+	host, federationAPI, member *kube.API
 
 	facts    federation
 	clusters []v1beta1.Cluster
@@ -87,17 +86,12 @@ func (j *join) checkNames(context.Context) error {
 	return values.CheckName("cluster", j.cluster)
 }
 
-func (j *join) findHost(context.Context) (err error) {
-	j.host, err = j.connect(j.Host)
-	return err
-}
-
 func (j *join) findFederation(ctx context.Context) (err error) {
-	if j.facts, err = j.Hook.findFederation(ctx, j.host); err != nil {
+	if j.facts, err = j.Hook.findFederation(ctx); err != nil {
 		return err
 	}
 	j.federation = j.facts.name
-	j.federationAPI, j.clusters, err = j.connectFederation(ctx, j.host, j.federation, registrarTimeout)
+	j.federationAPI, j.clusters, err = j.connectFederation(ctx, j.federation, registrarTimeout)
 	return err
 }
 
@@ -112,7 +106,7 @@ func (j *join) findMember(ctx context.Context) error {
 		j.record = secret
 	}
 
-	given, err := j.given(ctx, j.host)
+	given, err := j.given(ctx)
 	if err == nil {
 		err = j.reach(ctx, given)
 	}
@@ -163,7 +157,7 @@ func (j *join) reach(ctx context.Context, a *access) error {
 // grant it: what they refuse is refused before anything is written.
 func (j *join) rehearse(ctx context.Context) error {
 	for _, r := range []struct {
-		api *API
+		api *kube.API
 		obj client.Object
 	}{
 		{j.host, j.credentialsSecret(nil)},
@@ -301,9 +295,9 @@ func (j *join) takes(ctx context.Context, secret *corev1.Secret) bool {
 	config.Username, config.Password, config.BearerTokenFile = "", "", ""
 	config.Impersonate.UserName, config.Impersonate.Groups = "", nil
 	config.BearerToken = string(token)
-	api, err := Connect(&config)
+	api, err := kube.Connect(&config)
 	if err == nil {
-		_, err = api.get(ctx, "/version")
+		_, err = api.Raw(ctx, "/version")
 	}
 	return !apierrors.IsUnauthorized(err)
 }
@@ -383,8 +377,8 @@ func (j *join) EnsureReady(ctx context.Context) error {
 }
 
 // ensure ensures an object and tells of it.
-func (j *join) ensure(ctx context.Context, api *API, obj client.Object) error {
-	where := map[*API]string{j.host: "host cluster", j.federationAPI: "federation", j.member: "member"}[api]
+func (j *join) ensure(ctx context.Context, api *kube.API, obj client.Object) error {
+	where := map[*kube.API]string{j.host: "host cluster", j.federationAPI: "federation", j.member: "member"}[api]
 	if err := j.ours().Ensure(ctx, api.Client, obj); err != nil {
 		return fmt.Errorf("in the %s: %w", where, err)
 	}

@@ -5,19 +5,11 @@
 package member
 
 import (
-	"context"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
-	clientscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 	"github.com/fedhelm/fedhelm/pkg/kube"
@@ -31,20 +23,22 @@ type Hook struct {
 	// Values of the release.
 	Values values.Member
 	// Host is the host cluster's API.
-	Host *rest.Config
+	Host *kube.API
 	// Log tells each step to the person who reads the Job's output.
 	Log *slog.Logger
 
-	// wrap is put around the transport of every client, so that tests can cut the wire; nil otherwise.
+	// wrap is put around the transport of federation and member, so that tests can cut the wire; nil otherwise.
 	wrap func(http.RoundTripper) http.RoundTripper
 }
 
-func (h Hook) connect(config *rest.Config) (*API, error) {
+// connect makes the client of another API than the host's. Its warnings (of deprecated kinds, when all are looked through) are not ours to act on.
+func (h Hook) connect(config *rest.Config) (*kube.API, error) {
+	config = rest.CopyConfig(config)
+	config.WarningHandler = rest.NoWarnings{}
 	if h.wrap != nil {
-		config = rest.CopyConfig(config)
 		config.Wrap(h.wrap)
 	}
-	return Connect(config)
+	return kube.Connect(config)
 }
 
 // Annotations and labels of what join makes.
@@ -64,7 +58,6 @@ const (
 
 // Bounds of waits.
 const (
-	requestTimeout   = 15 * time.Second
 	registrarTimeout = 2 * time.Minute
 	namespaceTimeout = time.Minute
 	tokenTimeout     = 30 * time.Second
@@ -105,66 +98,4 @@ func (h Hook) secretName() string {
 
 func (h Hook) release(federation string) kube.Release {
 	return kube.Release{Name: h.Release, Federation: federation}
-}
-
-// API is a Kubernetes API: the host cluster's, the federation's or the member's.
-type API struct {
-	client.Client
-	// Config is how the API is reached.
-	Config *rest.Config
-	http   *http.Client
-}
-
-var scheme = func() *runtime.Scheme {
-	s := runtime.NewScheme()
-	utilruntime.Must(clientscheme.AddToScheme(s))
-	utilruntime.Must(v1beta1.AddToScheme(s))
-	return s
-}()
-
-// mapper knows where the few kinds are that we use, so that no API must be asked for all it serves.
-var mapper = func() meta.RESTMapper {
-	m := meta.NewDefaultRESTMapper(nil)
-	for gv, kinds := range map[schema.GroupVersion]map[string]meta.RESTScope{
-		{Version: "v1"}: {"Namespace": meta.RESTScopeRoot, "Secret": meta.RESTScopeNamespace, "ConfigMap": meta.RESTScopeNamespace,
-			"ServiceAccount": meta.RESTScopeNamespace, "Pod": meta.RESTScopeNamespace},
-		{Group: "rbac.authorization.k8s.io", Version: "v1"}: {"Role": meta.RESTScopeNamespace, "RoleBinding": meta.RESTScopeNamespace,
-			"ClusterRole": meta.RESTScopeRoot, "ClusterRoleBinding": meta.RESTScopeRoot},
-		{Group: "apps", Version: "v1"}:                 {"Deployment": meta.RESTScopeNamespace},
-		{Group: "authorization.k8s.io", Version: "v1"}: {"SelfSubjectAccessReview": meta.RESTScopeRoot},
-		v1beta1.GroupVersion:                           {"Cluster": meta.RESTScopeRoot},
-	} {
-		for kind, scope := range kinds {
-			m.Add(gv.WithKind(kind), scope)
-		}
-	}
-	return m
-}()
-
-// Connect makes the client of an API. It asks nobody. Errors: a configuration that contradicts itself.
-func Connect(config *rest.Config) (*API, error) {
-	config = rest.CopyConfig(config)
-	config.QPS = -1 // the API says so itself when we are too fast
-	config.Timeout = requestTimeout
-	config.UserAgent = kube.FieldManager
-	httpClient, err := rest.HTTPClientFor(config)
-	if err != nil {
-		return nil, fmt.Errorf("make a client for %s: %w", config.Host, err)
-	}
-	c, err := client.New(config, client.Options{HTTPClient: httpClient, Scheme: scheme, Mapper: mapper})
-	if err != nil {
-		return nil, fmt.Errorf("make a client for %s: %w", config.Host, err)
-	}
-	return &API{Client: c, Config: config, http: httpClient}, nil
-}
-
-// get gives the body of a path, such as /version.
-func (a *API) get(ctx context.Context, path string) ([]byte, error) {
-	config := rest.CopyConfig(a.Config)
-	config.NegotiatedSerializer = clientscheme.Codecs.WithoutConversion()
-	c, err := rest.UnversionedRESTClientForConfigAndClient(config, a.http)
-	if err != nil {
-		return nil, err
-	}
-	return c.Get().AbsPath(path).MaxRetries(0).Do(ctx).Raw()
 }

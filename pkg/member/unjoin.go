@@ -27,9 +27,8 @@ func (h Hook) Unjoin(ctx context.Context) error {
 		Log: h.Log, connect: h.connect, namespace: h.Namespace, credentials: h.secretName(), releaseName: h.Release,
 		names: names{cluster: h.clusterName()}, policy: v1beta1.UnjoinPolicy(h.Values.Unjoin.Policy), timeout: seconds(h.Values.Unjoin.TimeoutSeconds),
 	}
-	u := &unjoin{Hook: h, leaving: l}
+	u := &unjoin{Hook: h, leaving: l, host: h.Host, began: time.Now()}
 	for _, step := range []func(context.Context){
-		u.findHost,
 		u.findRecord,
 		u.findFederation,
 		u.findCluster,
@@ -41,9 +40,6 @@ func (h Hook) Unjoin(ctx context.Context) error {
 		u.EnsureCredentialsGone,
 	} {
 		step(ctx)
-		if u.failed != nil {
-			return u.failed
-		}
 		if errors.Is(context.Cause(ctx), context.Canceled) {
 			return fmt.Errorf("interrupted while letting cluster %s go: run this again", l.cluster)
 		}
@@ -56,7 +52,7 @@ func (h Hook) Unjoin(ctx context.Context) error {
 
 // LetGoOptions says whose Clusters are let go, and with what.
 type LetGoOptions struct {
-	// Host is the host cluster's API, Federation the federation's.
+	// Host is the host cluster's API, Federation the federation's with the right to keep Clusters.
 	Host, Federation *rest.Config
 	// Namespace of the control plane in the host cluster, FederationName the federation's.
 	Namespace, FederationName string
@@ -70,14 +66,14 @@ type LetGoOptions struct {
 // left behind is one sentence of the error.
 func LetGo(ctx context.Context, o LetGoOptions, cluster *v1beta1.Cluster) error {
 	l := &leaving{
-		Log: o.Log, connect: Connect, namespace: o.Namespace, credentials: cluster.Spec.SecretRef.Name, releaseName: ownerOf(cluster),
+		Log: o.Log, connect: Hook{}.connect, namespace: o.Namespace, credentials: cluster.Spec.SecretRef.Name, releaseName: ownerOf(cluster),
 		names: names{cluster: cluster.Name, federation: o.FederationName}, policy: cluster.Spec.UnjoinPolicy, timeout: o.Timeout, object: cluster,
 	}
-	host, err := Connect(o.Host)
+	host, err := l.connect(o.Host)
 	if err != nil {
 		return err
 	}
-	if l.federationAPI, err = Connect(o.Federation); err != nil {
+	if l.federationAPI, err = l.connect(o.Federation); err != nil {
 		return err
 	}
 	record := &corev1.Secret{}
@@ -100,10 +96,10 @@ type leaving struct {
 	policy                              v1beta1.UnjoinPolicy
 	timeout                             time.Duration
 
-	connect func(*rest.Config) (*API, error)
+	connect func(*rest.Config) (*kube.API, error)
 
 	// federationAPI and member are nil where they cannot be asked.
-	federationAPI, member *API
+	federationAPI, member *kube.API
 	// object is the Cluster, nil where it is gone.
 	object *v1beta1.Cluster
 	// left is what was left behind, a sentence each.
@@ -188,7 +184,7 @@ func (l *leaving) reachMember(ctx context.Context, candidates ...*access) {
 	l.leaveMember(last)
 }
 
-func (l *leaving) answers(ctx context.Context, member *API, a *access, timeout time.Duration) error {
+func (l *leaving) answers(ctx context.Context, member *kube.API, a *access, timeout time.Duration) error {
 	var last error
 	_ = kube.Wait(ctx, time.Second, max(timeout, time.Millisecond), "the member to answer", func(ctx context.Context) (bool, error) {
 		_, err := serverVersion(ctx, member)
@@ -263,7 +259,7 @@ func (l *leaving) giveNamespace(ctx context.Context, role *rbacv1.ClusterRole) {
 	}
 	var others []string
 	if err == nil {
-		others, err = l.member.othersIn(ctx, namespace.Name, role.UID)
+		others, err = othersIn(ctx, l.member, namespace.Name, role.UID)
 	}
 	if err == nil && len(others) > 0 {
 		l.Log.Info("the member's namespace stays, others use it", "namespace", namespace.Name, "objects", strings.Join(others, ", "))
@@ -283,19 +279,13 @@ func (l *leaving) giveNamespace(ctx context.Context, role *rbacv1.ClusterRole) {
 type unjoin struct {
 	Hook
 	*leaving
-	host   *API
+	host   *kube.API
 	record *corev1.Secret
 	given  *access
 	// began is when the hook began: Forbidden is retried for a while from then.
 	began time.Time
-	// done says that there is nothing to take back, failed that the hook cannot work at all.
-	done   bool
-	failed error
-}
-
-func (u *unjoin) findHost(context.Context) {
-	u.began = time.Now()
-	u.host, u.failed = u.Hook.connect(u.Host)
+	// done says that there is nothing to take back.
+	done bool
 }
 
 // onHost calls the host cluster's API, which may not have heard of the hook's role yet.
@@ -325,7 +315,7 @@ func (u *unjoin) findFederation(ctx context.Context) {
 	}
 	var facts federation
 	err := u.onHost(ctx, func(ctx context.Context) (err error) {
-		facts, err = u.Hook.findFederation(ctx, u.host)
+		facts, err = u.Hook.findFederation(ctx)
 		return err
 	})
 	if u.federation == "" {
@@ -345,7 +335,7 @@ func (u *unjoin) findFederation(ctx context.Context) {
 	}
 	if err == nil {
 		var clusters []v1beta1.Cluster
-		if u.federationAPI, clusters, err = u.connectFederation(ctx, u.host, u.federation, min(u.timeout, 30*time.Second)); err == nil {
+		if u.federationAPI, clusters, err = u.connectFederation(ctx, u.federation, min(u.timeout, 30*time.Second)); err == nil {
 			for i := range clusters {
 				if clusters[i].Name == u.cluster && ownerOf(&clusters[i]) == u.Release {
 					u.object = &clusters[i]
@@ -364,7 +354,7 @@ func (u *unjoin) findFederation(ctx context.Context) {
 func (u *unjoin) findCluster(ctx context.Context) {
 	var err error
 	err = u.onHost(ctx, func(ctx context.Context) (err error) {
-		u.given, err = u.Hook.given(ctx, u.host)
+		u.given, err = u.Hook.given(ctx)
 		return err
 	})
 	if err != nil && !errors.Is(err, errNothingGiven) {

@@ -32,6 +32,7 @@ import (
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 	"github.com/fedhelm/fedhelm/pkg/controllers/clusterclient"
+	"github.com/fedhelm/fedhelm/pkg/kube"
 	"github.com/fedhelm/fedhelm/pkg/values"
 	"github.com/fedhelm/fedhelm/test/faults"
 )
@@ -103,7 +104,7 @@ func TestMain(m *testing.M) {
 
 // server is a real kube-apiserver with its etcd, and a kube-controller-manager.
 type server struct {
-	*API
+	*kube.API
 	env     *envtest.Environment
 	manager *exec.Cmd
 }
@@ -140,7 +141,7 @@ func startServer(directory, name string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.API, err = Connect(config); err != nil || name == "federation" {
+	if s.API, err = (Hook{}).connect(config); err != nil || name == "federation" {
 		return s, err
 	}
 	user, err := s.env.AddUser(envtest.User{Name: "kube-controller-manager", Groups: []string{"system:masters"}}, nil)
@@ -216,6 +217,22 @@ func furnish(ctx context.Context) error {
 	return nil
 }
 
+// controlPlane puts into a namespace of the host what a control plane has there.
+func controlPlane(t *testing.T, namespace string, federations ...string) {
+	t.Helper()
+	published := &corev1.Secret{}
+	require.NoError(t, host.Get(t.Context(), client.ObjectKey{Namespace: rivendell, Name: registrars}, published))
+	keys := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: registrars}, Data: map[string][]byte{}}
+	objects := []client.Object{&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, keys}
+	for _, name := range federations {
+		keys.Data[name] = published.Data[fellowship]
+		objects = append(objects, federationConfigMap(namespace, name))
+	}
+	for _, obj := range objects {
+		require.NoError(t, host.Create(t.Context(), obj))
+	}
+}
+
 func federationConfigMap(namespace, name string) *corev1.ConfigMap {
 	return &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name + "-federation", Labels: map[string]string{labelKind: kindFederation, v1beta1.LabelFederation: name}},
@@ -247,33 +264,40 @@ func probeClusters(ctx context.Context) {
 }
 
 func probeCluster(ctx context.Context, cluster *v1beta1.Cluster) error {
-	secret := &corev1.Secret{}
-	if err := host.Get(ctx, client.ObjectKey{Namespace: rivendell, Name: cluster.Spec.SecretRef.Name}, secret); err != nil {
+	var list corev1.SecretList
+	if err := host.List(ctx, &list, client.MatchingLabels{v1beta1.LabelRelease: cluster.Labels[v1beta1.LabelRelease]}); err != nil {
 		return err
+	}
+	secret := &corev1.Secret{}
+	for i := range list.Items {
+		if list.Items[i].Name == cluster.Spec.SecretRef.Name {
+			secret = &list.Items[i]
+		}
 	}
 	config, err := clusterclient.Config(cluster, secret, net.IPv4(10, 0, 0, 1))
 	if err != nil {
 		return err
 	}
-	api, err := Connect(config)
+	api, err := kube.Connect(config)
 	if err != nil {
 		return err
 	}
-	_, err = api.get(ctx, "/healthz")
+	_, err = api.Raw(ctx, "/healthz")
 	return err
 }
 
 // release is a member release and the log of its hooks.
 type release struct {
 	*testing.T
-	name   string
-	values values.Member
-	log    bytes.Buffer
+	name      string
+	namespace string
+	values    values.Member
+	log       bytes.Buffer
 }
 
 // newRelease gives the values of a release that joins the member as its admin.
 func newRelease(t *testing.T, name string) *release {
-	r := &release{T: t, name: name, values: values.DefaultMember()}
+	r := &release{T: t, name: name, namespace: rivendell, values: values.DefaultMember()}
 	r.values.Server = memberServer.Config.Host
 	r.values.Credentials.Kubeconfig = string(kubeconfig(t, memberServer.Config, name))
 	r.values.Join.ReadyTimeoutSeconds = 20
@@ -284,10 +308,13 @@ func newRelease(t *testing.T, name string) *release {
 // hook gives a run of the release's join or unjoin under the role that the chart gives it, over a wire that may be cut.
 func (r *release) hook(action string, wire *faults.Transport) Hook {
 	r.Helper()
-	h := Hook{Release: r.name, Namespace: rivendell, Values: r.values, Host: r.account(action), Log: slog.New(slog.NewTextHandler(&r.log, nil))}
+	h := Hook{Release: r.name, Namespace: r.namespace, Values: r.values, Log: slog.New(slog.NewTextHandler(&r.log, nil))}
 	if wire != nil {
 		h.wrap = wire.Wrap
 	}
+	var err error
+	h.Host, err = h.connect(r.account(action))
+	require.NoError(r, err)
 	return h
 }
 
@@ -313,7 +340,7 @@ func (r *release) account(action string) *rest.Config {
 		{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{h.secretName()}, Verbs: write},
 		{APIGroups: []string{rbacv1.GroupName}, Resources: []string{"roles", "rolebindings"}, ResourceNames: []string{h.secretName()}, Verbs: write},
 	}
-	at := metav1.ObjectMeta{Namespace: rivendell, Name: name}
+	at := metav1.ObjectMeta{Namespace: r.namespace, Name: name}
 	for _, obj := range []client.Object{
 		&rbacv1.Role{TypeMeta: metav1.TypeMeta{APIVersion: "rbac.authorization.k8s.io/v1", Kind: "Role"}, ObjectMeta: at, Rules: rules},
 		&rbacv1.RoleBinding{TypeMeta: metav1.TypeMeta{APIVersion: "rbac.authorization.k8s.io/v1", Kind: "RoleBinding"}, ObjectMeta: at,
@@ -333,9 +360,9 @@ func (r *release) account(action string) *rest.Config {
 	user, err := host.env.AddUser(envtest.User{Name: name}, nil)
 	require.NoError(r, err)
 	eventually(r.T, "the role of "+name, func() (bool, string) {
-		api, err := Connect(user.Config())
+		api, err := kube.Connect(user.Config())
 		require.NoError(r, err)
-		err = api.Get(r.Context(), client.ObjectKey{Namespace: rivendell, Name: h.secretName()}, &corev1.Secret{})
+		err = api.Get(r.Context(), client.ObjectKey{Namespace: r.namespace, Name: h.secretName()}, &corev1.Secret{})
 		return !apierrors.IsForbidden(err), fmt.Sprint(err)
 	})
 	return user.Config()
@@ -375,9 +402,9 @@ func world(t *testing.T, versions bool) []string {
 	t.Helper()
 	var all []string
 	for name, s := range map[string]*server{"host": host, "federation": federationServer, "member": memberServer} {
-		kinds, err := s.kinds()
+		kinds, err := kindsOf(s.API)
 		require.NoError(t, err)
-		c, err := s.metadata()
+		c, err := metadataOf(s.API)
 		require.NoError(t, err)
 		for _, k := range kinds {
 			if k.Resource == "events" || k.Resource == "leases" {

@@ -1,0 +1,152 @@
+//go:build e2e
+
+package member
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
+	"github.com/fedhelm/fedhelm/pkg/kube"
+)
+
+// refusedSoon waits until the member no longer takes the kept token.
+func (r *release) refusedSoon() {
+	secret := &corev1.Secret{}
+	require.NoError(r, host.Get(r.Context(), client.ObjectKey{Namespace: r.namespace, Name: "gondor-federation-credentials"}, secret))
+	api, err := kube.Connect(kept(secret, "").config)
+	require.NoError(r, err)
+	eventually(r.T, "the token to be refused", func() (bool, string) {
+		_, err := api.Raw(r.Context(), "/version")
+		return apierrors.IsUnauthorized(err), fmt.Sprint(err)
+	})
+}
+
+// letGoByHand does what the warning about a member that cannot be reached says.
+func letGoByHand(t *testing.T) error {
+	for _, target := range dnsTargets {
+		if err := takeDNS(t.Context(), memberServer.API, target, fellowship); err != nil {
+			return err
+		}
+	}
+	if err := memberServer.Delete(t.Context(), &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: names{"gondor", fellowship}.role()}}); err != nil {
+		return err
+	}
+	return memberServer.Delete(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: v1beta1.NamespaceFederationSystem}})
+}
+
+func clusterOf(t *testing.T, name string) *v1beta1.Cluster {
+	t.Helper()
+	cluster := &v1beta1.Cluster{}
+	require.NoError(t, federationServer.Get(t.Context(), client.ObjectKey{Name: name}, cluster))
+	return cluster
+}
+
+// Changed values are followed, without the given kubeconfig too, which may be dropped after joining.
+func TestChangedValues(t *testing.T) {
+	asBefore := unchanged(t)
+	gondor := newRelease(t, "gondor")
+	gondor.values.Labels = map[string]string{"pci": "true", "tier": "gold"}
+	require.NoError(t, gondor.join(), gondor.log.String())
+
+	gondor.values.Credentials.Kubeconfig, gondor.values.Server = "", ""
+	gondor.values.Labels = map[string]string{"tier": "silver"}
+	gondor.values.Annotations = map[string]string{"note": "white"}
+	gondor.values.Region, gondor.values.Zones = "anorien", []string{"minas-tirith"}
+	gondor.values.ClusterDNS.Mode = "coredns-custom"
+	require.NoError(t, gondor.join(), gondor.log.String())
+	cluster := clusterOf(t, "gondor")
+	assert.NotContains(t, cluster.Labels, "pci")
+	assert.Equal(t, "silver", cluster.Labels["tier"])
+	assert.Equal(t, "white", cluster.Annotations["note"])
+	assert.Equal(t, "anorien", cluster.Spec.Region)
+	configMap := &corev1.ConfigMap{}
+	require.NoError(t, memberServer.Get(t.Context(), client.ObjectKey{Namespace: kubeSystem, Name: coreDNS}, configMap))
+	assert.Equal(t, userCorefile, configMap.Data[corefileKey], "the old mode's text is taken out, byte for byte")
+	require.NoError(t, memberServer.Get(t.Context(), client.ObjectKey{Namespace: kubeSystem, Name: coreDNSCustom}, configMap))
+	assert.Contains(t, configMap.Data["fedhelm-fellowship.server"], "fellowship.svc.minas-tirith.anorien.federation.internal.")
+
+	gondor.values.ClusterDNS.Mode = "kube-dns"
+	require.NoError(t, gondor.join(), gondor.log.String())
+	require.NoError(t, memberServer.Get(t.Context(), client.ObjectKey{Namespace: kubeSystem, Name: kubeDNS}, configMap))
+	assert.Equal(t, "fellowship=federation.internal", configMap.Data["federations"])
+	require.NoError(t, gondor.unjoin(), gondor.log.String())
+	asBefore()
+}
+
+// A token whose account was made anew is replaced, in the member and in the host.
+func TestStaleToken(t *testing.T) {
+	asBefore := unchanged(t)
+	gondor := newRelease(t, "gondor")
+	require.NoError(t, gondor.join(), gondor.log.String())
+	key := client.ObjectKey{Namespace: rivendell, Name: "gondor-federation-credentials"}
+	before, after := &corev1.Secret{}, &corev1.Secret{}
+	require.NoError(t, host.Get(t.Context(), key, before))
+	require.NoError(t, memberServer.Delete(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: v1beta1.NamespaceFederationSystem, Name: "gondor-fellowship"}}))
+	require.NoError(t, gondor.join(), gondor.log.String())
+	require.NoError(t, host.Get(t.Context(), key, after))
+	assert.NotEqual(t, before.Data["token"], after.Data["token"])
+	gondor.values.Credentials.Kubeconfig = ""
+	require.NoError(t, gondor.join(), "with the new token alone: "+gondor.log.String())
+	require.NoError(t, gondor.unjoin())
+	asBefore()
+}
+
+// The host cluster joins its own federation under fedhook's account, and keeps its namespace when it leaves.
+func TestInCluster(t *testing.T) {
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: v1beta1.NamespaceFederationSystem}}
+	rohan := newRelease(t, "rohan")
+	rohan.values.Credentials.Kubeconfig, rohan.values.Credentials.InCluster = "", true
+	rohan.values.Server = host.Config.Host
+	rohan.values.ClusterDNS.Mode = "none"
+	rohan.make(&rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "rohan-join"},
+		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
+		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "rohan-join"}}})
+	rohan.make(namespace)
+	asBefore := unchanged(t)
+	require.NoError(t, rohan.join(), rohan.log.String())
+	require.NoError(t, rohan.join(), rohan.log.String())
+	require.NoError(t, rohan.unjoin(), rohan.log.String())
+	asBefore()
+	assert.NotContains(t, rohan.log.String(), "left behind")
+}
+
+// A namespace that others use by now stays, with what is theirs.
+func TestSharedNamespace(t *testing.T) {
+	asBefore := unchanged(t)
+	gondor := newRelease(t, "gondor")
+	require.NoError(t, gondor.join(), gondor.log.String())
+	theirs := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: v1beta1.NamespaceFederationSystem, Name: "theirs"}}
+	require.NoError(t, memberServer.Create(t.Context(), theirs))
+	require.NoError(t, gondor.unjoin(), gondor.log.String())
+	eventually(t, "the account to be gone", func() (bool, string) {
+		err := memberServer.Get(t.Context(), client.ObjectKey{Namespace: v1beta1.NamespaceFederationSystem, Name: "gondor-fellowship"}, &corev1.ServiceAccount{})
+		return apierrors.IsNotFound(err), fmt.Sprint(err)
+	})
+	require.NoError(t, memberServer.Get(t.Context(), client.ObjectKeyFromObject(theirs), theirs))
+	require.NoError(t, memberServer.Delete(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: v1beta1.NamespaceFederationSystem}}))
+	asBefore()
+}
+
+// The control plane's teardown lets a cluster go; its own release's uninstall finds the rest.
+func TestLetGo(t *testing.T) {
+	asBefore := unchanged(t)
+	gondor := newRelease(t, "gondor")
+	require.NoError(t, gondor.join(), gondor.log.String())
+	gondor.values.Credentials.Kubeconfig = ""
+	require.NoError(t, LetGo(t.Context(), LetGoOptions{
+		Host: host.Config, Federation: federationServer.Config, Namespace: rivendell, FederationName: fellowship, Timeout: bound, Log: gondor.hook("unjoin", nil).Log,
+	}, clusterOf(t, "gondor")), gondor.log.String())
+	gone := client.IgnoreNotFound(memberServer.Get(t.Context(), client.ObjectKey{Name: names{"gondor", fellowship}.role()}, &rbacv1.ClusterRole{}))
+	require.NoError(t, gone)
+	require.NoError(t, gondor.unjoin(), gondor.log.String())
+	asBefore()
+}
