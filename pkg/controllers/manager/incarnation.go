@@ -33,7 +33,8 @@ func (i *incarnation) Start(ctx context.Context) error {
 	defer ticker.Stop()
 	for {
 		if uid, err := i.look(ctx); err != nil {
-			// Not there (yet), or not reachable: the next look tells.
+			// Not there (yet), not reachable, or our role is lost too, until the
+			// keeper makes it again: a later look tells.
 			log.FromContext(ctx).V(1).Info("cannot see the federation's namespace kube-system", "error", err.Error())
 		} else if first == "" {
 			first = uid
