@@ -41,7 +41,8 @@ func (h Hook) knownAddresses(ctx context.Context) ([]string, error) {
 func (h Hook) waitForAddress(ctx context.Context) (reach, error) {
 	var r reach
 	timeout := time.Duration(h.Values.APIServer.Service.AddressTimeoutSeconds) * time.Second
-	err := kube.Wait(ctx, pollInterval, max(timeout, time.Millisecond), "the address of Service "+h.object("apiserver"), func(ctx context.Context) (bool, error) {
+	err := kube.Wait(ctx, pollInterval, timeout, "the address of Service "+h.object("apiserver"), func(context.Context) (bool, error) {
+		// Not under the wait's own context: a question asked when time is nearly up is no failure.
 		current, err := h.reach(ctx)
 		if err != nil {
 			return false, kube.Fatal(err)
@@ -49,10 +50,10 @@ func (h Hook) waitForAddress(ctx context.Context) (reach, error) {
 		r = current
 		return r.pending == nil, r.pending
 	})
-	if r.pending == nil {
+	if r.pending == nil || ctx.Err() != nil {
 		return r, err
 	}
-	h.Log.Warn("the address in the cluster is published instead; the keeper publishes the real one when it comes", "reason", err.Error())
+	h.Log.Warn("the address in the cluster is published instead; the keeper publishes the real one when it comes", "waited", timeout, "reason", r.pending.Error())
 	return reach{names: r.names, server: h.inCluster()}, nil
 }
 

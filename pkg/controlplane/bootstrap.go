@@ -37,7 +37,9 @@ func (h Hook) Bootstrap(ctx context.Context, config *rest.Config) error {
 	objects = append(objects, clusterAccess(registrarUser, registrarUser, registrarRules())...)
 	objects = append(objects, administrators())
 	for _, object := range objects {
-		if err := h.release().Ensure(ctx, api, object); err != nil {
+		// Whoever made it: this API is the release's own, though its data may have come with a volume of an older one.
+		object.SetLabels(h.release().Labels())
+		if err := kube.Apply(ctx, api, object); err != nil {
 			return err
 		}
 	}

@@ -5,13 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/fedhelm/fedhelm/pkg/kube"
 	"github.com/fedhelm/fedhelm/pkg/pki"
 )
 
@@ -35,7 +34,7 @@ func (h Hook) Certs(ctx context.Context) error {
 // ensureCertificates reads all Secrets, makes all that is wanting, and then stores it, the CAs first.
 func (h Hook) ensureCertificates(ctx context.Context, addresses []string) error {
 	err := h.ensureCertificatesOnce(ctx, addresses)
-	if apierrors.IsAlreadyExists(err) {
+	if apierrors.IsConflict(err) {
 		// Another run was faster, such as the keeper's: what it made is as good.
 		err = h.ensureCertificatesOnce(ctx, addresses)
 	}
@@ -110,6 +109,7 @@ func (s *secretStore) authority(component string, table []pki.Leaf) (*pki.Author
 			return nil, fmt.Errorf("Secret %s/%s cannot serve as the CA (%w): put the CA back from a copy, or uninstall and install the federation, which makes every kubeconfig void",
 				s.Namespace, secret.Name, err)
 		}
+		s.warnOfEnd(secret, signer)
 		return signer, nil
 	}
 	for _, row := range table {
@@ -126,6 +126,14 @@ func (s *secretStore) authority(component string, table []pki.Leaf) (*pki.Author
 	made := signer.Pair()
 	s.store(component, corev1.SecretTypeTLS, map[string][]byte{corev1.TLSCertKey: made.Certificate, corev1.TLSPrivateKeyKey: made.Key}, "it was missing", true)
 	return signer, nil
+}
+
+// warnOfEnd says early that a CA ends, because only a person can replace it: in its last year its leaves get shorter and shorter.
+func (s *secretStore) warnOfEnd(secret *corev1.Secret, signer *pki.Authority) {
+	if left := signer.NotAfter().Sub(s.now()); left < pki.LeafLife {
+		s.Log.Warn(fmt.Sprintf("the CA in Secret %s/%s ends on %s, and every certificate it signed with it: plan to uninstall and install the federation, which makes every kubeconfig void",
+			s.Namespace, secret.Name, signer.NotAfter().Format(time.DateOnly)))
+	}
 }
 
 // serviceAccount ensures the key that signs service account tokens.
@@ -186,14 +194,11 @@ func (s *secretStore) store(component string, kind corev1.SecretType, data map[s
 
 func (s *secretStore) write(ctx context.Context) error {
 	for _, p := range s.pending {
-		var err error
+		store := s.release().Ensure
 		if p.once {
-			p.secret.Labels = s.release().Labels()
-			err = s.Host.Create(ctx, p.secret, client.FieldOwner(kube.FieldManager))
-		} else {
-			err = s.release().Ensure(ctx, s.Host, p.secret)
+			store = s.release().CreateOnly
 		}
-		if err != nil {
+		if err := store(ctx, s.Host, p.secret); err != nil {
 			return fmt.Errorf("store Secret %s/%s: %w", s.Namespace, p.secret.Name, err)
 		}
 		s.Log.Info("issued", "secret", p.secret.Name, "because", p.reason)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fedhelm/fedhelm/pkg/kube"
@@ -15,37 +14,39 @@ import (
 // Cleanup removes what the hooks made, by the table of names: certificates, kubeconfigs, and this federation's key of the Secret that the namespace's federations
 // share. What is gone already is well, what is not the release's own stays with a warning.
 func (h Hook) Cleanup(ctx context.Context) error {
+	return kube.RetryForbidden(ctx, forbiddenTimeout, h.cleanup)
+}
+
+func (h Hook) cleanup(ctx context.Context) error {
 	cas, keys, leaves := Components()
 	var failed []error
+	// The leaves first: to run this again after a CA is gone and a leaf is not would leave certs without a way on.
 	for _, component := range slices.Concat(leaves, []string{adminKubeconfig, keys}, cas) {
 		secret := h.secret(component)
-		err := kube.RetryForbidden(ctx, forbiddenTimeout, func(ctx context.Context) error {
-			deleted, err := h.release().Delete(ctx, h.Host, secret)
-			if deleted {
-				h.Log.Info("deleted", "secret", secret.Name)
-			}
-			return err
-		})
-		failed = append(failed, h.warnOrFail(err))
+		deleted, err := h.release().Delete(ctx, h.Host, secret)
+		if deleted {
+			h.Log.Info("deleted", "secret", secret.Name)
+		}
+		failed = append(failed, h.unlessForeign(err))
 	}
-	failed = append(failed, kube.RetryForbidden(ctx, forbiddenTimeout, h.removeRegistrar))
+	failed = append(failed, h.unlessForeign(h.removeRegistrar(ctx)))
 	return errors.Join(failed...)
 }
 
-// warnOrFail keeps the API's own errors, for which a second try is worth it, and warns of the others.
-func (h Hook) warnOrFail(err error) error {
-	if err == nil || apierrors.ReasonForError(err) != "" {
-		return err
+// unlessForeign turns the error of an object that is not the release's own into a warning.
+func (h Hook) unlessForeign(err error) error {
+	if errors.Is(err, kube.ErrForeign) {
+		h.Log.Warn("left where it is: " + err.Error())
+		return nil
 	}
-	h.Log.Warn("left where it is: " + err.Error())
-	return nil
+	return err
 }
 
 // removeRegistrar takes this federation's key out of the shared Secret, and deletes it when it was the last.
 func (h Hook) removeRegistrar(ctx context.Context) error {
 	shared, err := h.readRegistrars(ctx)
 	if shared == nil || err != nil {
-		return h.warnOrFail(err)
+		return err
 	}
 	if _, ours := shared.Data[h.Federation]; !ours && len(shared.Data) > 0 {
 		return nil

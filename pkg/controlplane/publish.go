@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
+	"github.com/fedhelm/fedhelm/pkg/kube"
 )
 
 // kubeconfigKey is the key of a kubeconfig in its Secret.
@@ -45,6 +46,10 @@ func (h Hook) ensureAdminKubeconfig(ctx context.Context, server string) error {
 		return err
 	}
 	secret := h.secret(adminKubeconfig)
+	if found, err := h.release().Get(ctx, h.Host, secret); err != nil || found && string(secret.Data[kubeconfigKey]) == string(text) {
+		return err
+	}
+	secret = h.secret(adminKubeconfig)
 	secret.Type, secret.Data = corev1.SecretTypeOpaque, map[string][]byte{kubeconfigKey: text}
 	return h.release().Ensure(ctx, h.Host, secret)
 }
@@ -76,8 +81,7 @@ func (h Hook) readRegistrars(ctx context.Context) (*corev1.Secret, error) {
 		return nil, fmt.Errorf("get Secret %s/%s: %w", h.Namespace, registrars, err)
 	}
 	if owner := shared.Labels[v1beta1.LabelManagedBy]; owner != v1beta1.ManagedByFedhook {
-		return nil, fmt.Errorf("Secret %s/%s exists already and is not fedhook's own (its label %s is %q): delete or rename it, then run this again",
-			h.Namespace, registrars, v1beta1.LabelManagedBy, owner)
+		return nil, kube.Foreign(fmt.Sprintf("Secret %s/%s", h.Namespace, registrars), h.Federation, v1beta1.LabelManagedBy, owner)
 	}
 	return shared, nil
 }

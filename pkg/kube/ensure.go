@@ -4,6 +4,8 @@ package kube
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -17,6 +19,20 @@ import (
 
 // FieldManager owns the fields that fedhook writes with server-side apply.
 const FieldManager = "fedhook"
+
+// ErrForeign is in the error of an object that is there and is not the release's own.
+var ErrForeign = errors.New("is not the release's own")
+
+// Foreign is the error of an object that release may not touch: what names the object, label is the one that tells. errors.Is finds ErrForeign in it.
+func Foreign(what, release, label, value string) error {
+	return foreignError(fmt.Sprintf("%s exists already and is not release %s's own (its label %s is %q): delete or rename it, then run this again",
+		what, release, label, value))
+}
+
+type foreignError string
+
+func (e foreignError) Error() string        { return string(e) }
+func (e foreignError) Is(target error) bool { return target == ErrForeign }
 
 // Release makes, changes and deletes objects on behalf of a Helm release, and never touches what is not that release's own.
 type Release struct {
@@ -70,6 +86,18 @@ func (r Release) Get(ctx context.Context, c client.Client, obj client.Object) (b
 
 // Apply applies obj with server-side apply under fedhook's field manager, whoever made it.
 func Apply(ctx context.Context, c client.Client, obj client.Object) error {
+	return apply(ctx, c, obj, client.FieldOwner(FieldManager), client.ForceOwnership)
+}
+
+// CreateOnly creates obj with the release's labels, and never changes one that is there. It is a server-side apply too, because unlike create that can be limited
+// to names in a role: each call is a field manager of its own, so that the fields of another call are a conflict. Errors: a conflict (apierrors.IsConflict) where obj is
+// there; whatever the API answers.
+func (r Release) CreateOnly(ctx context.Context, c client.Client, obj client.Object) error {
+	obj.SetLabels(r.Labels())
+	return apply(ctx, c, obj, client.FieldOwner(FieldManager+"-"+rand.Text()))
+}
+
+func apply(ctx context.Context, c client.Client, obj client.Object, options ...client.ApplyOption) error {
 	gvk, err := apiutil.GVKForObject(obj, c.Scheme())
 	if err != nil {
 		return err
@@ -85,7 +113,7 @@ func Apply(ctx context.Context, c client.Client, obj client.Object) error {
 	desired.SetUID("")
 	unstructured.RemoveNestedField(desired.Object, "metadata", "creationTimestamp")
 	unstructured.RemoveNestedField(desired.Object, "status")
-	if err := c.Apply(ctx, client.ApplyConfigurationFromUnstructured(desired), client.FieldOwner(FieldManager), client.ForceOwnership); err != nil {
+	if err := c.Apply(ctx, client.ApplyConfigurationFromUnstructured(desired), options...); err != nil {
 		return fmt.Errorf("apply %s: %w", Describe(c, obj), err)
 	}
 	return nil
@@ -118,8 +146,7 @@ func (r Release) read(ctx context.Context, c client.Client, obj client.Object) e
 	labels := obj.GetLabels()
 	for key, value := range r.Labels() {
 		if labels[key] != value {
-			return fmt.Errorf("%s exists already and is not release %s's own (its label %s is %q): delete or rename it, then run this again",
-				Describe(c, obj), r.Name, key, labels[key])
+			return Foreign(Describe(c, obj), r.Name, key, labels[key])
 		}
 	}
 	return nil
