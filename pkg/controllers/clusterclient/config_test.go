@@ -95,10 +95,10 @@ func TestAddress(t *testing.T) {
 		{"own address unknown", []a{inside, outside}, "", "https://outside"},
 		{"own address unknown, none for all", []a{inside}, "", ""},
 		{"everyone includes IPv6", []a{inside, outside}, "fd00::1", "https://outside"},
-		{"IPv6 everyone includes IPv4", []a{{"::/0", "https://six"}}, "10.0.0.1", "https://six"},
-		{"no CIDR is everyone", []a{{"", "https://x"}}, "10.0.0.1", "https://x"},
-		{"host and port", []a{{"", "x:6443"}}, "10.0.0.1", "https://x:6443"},
-		{"nonsense", []a{{"ten", "https://x"}}, "10.0.0.1", ""},
+		{"IPv6 everyone includes IPv4", []a{{ClientCIDR: "::/0", ServerAddress: "https://six"}}, "10.0.0.1", "https://six"},
+		{"no CIDR is everyone", []a{{ClientCIDR: "", ServerAddress: "https://x"}}, "10.0.0.1", "https://x"},
+		{"host and port", []a{{ClientCIDR: "", ServerAddress: "x:6443"}}, "10.0.0.1", "https://x:6443"},
+		{"nonsense", []a{{ClientCIDR: "ten", ServerAddress: "https://x"}}, "10.0.0.1", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			config, err := Config(gondor(test.addresses...), secret, net.ParseIP(test.ip))
