@@ -1,0 +1,197 @@
+//go:build e2e
+
+package controlplane
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
+	"github.com/fedhelm/fedhelm/pkg/kube"
+	"github.com/fedhelm/fedhelm/test/faults"
+)
+
+// wired gives a configuration whose wire may be cut.
+func wired(config *rest.Config, wire *faults.Transport) *rest.Config {
+	config = rest.CopyConfig(config)
+	config.Wrap(wire.Wrap)
+	return config
+}
+
+func TestBootstrapTwiceChangesNothing(t *testing.T) {
+	r := newRelease(t)
+	hook := r.hook("prepare", nil)
+	require.NoError(t, hook.Bootstrap(t.Context(), federation.Config))
+	checkBootstrapped(t)
+	before := federationVersions(t)
+	require.NoError(t, hook.Bootstrap(t.Context(), federation.Config))
+	require.Equal(t, before, federationVersions(t))
+
+	// What somebody took away or altered is put back.
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: registrarUser}}
+	require.NoError(t, federation.Get(t.Context(), client.ObjectKeyFromObject(role), role))
+	role.Rules, role.Labels = nil, nil
+	require.NoError(t, federation.Update(t.Context(), role))
+	require.NoError(t, hook.Bootstrap(t.Context(), federation.Config))
+	checkBootstrapped(t)
+}
+
+// The registrar may keep Clusters and do nothing else; the admin's group may do everything.
+func TestRightsInTheFederation(t *testing.T) {
+	r := newRelease(t)
+	require.NoError(t, r.hook("prepare", nil).Bootstrap(t.Context(), federation.Config))
+	as := func(name string, groups ...string) *kube.API {
+		user, err := federation.env.AddUser(envtest.User{Name: name, Groups: groups}, nil)
+		require.NoError(t, err)
+		api, err := kube.Connect(user.Config())
+		require.NoError(t, err)
+		return api
+	}
+	registrar, admin := as(registrarUser), as("admin", adminGroup)
+	cluster := &v1beta1.Cluster{
+		ObjectMeta: metav1.ObjectMeta{Name: "gondor"},
+		Spec: v1beta1.ClusterSpec{
+			ServerAddressByClientCIDRs: []v1beta1.ServerAddressByClientCIDR{{ServerAddress: "https://gondor.example"}},
+			SecretRef:                  v1beta1.SecretReference{Name: "gondor"},
+		},
+	}
+	require.NoError(t, kube.RetryForbidden(t.Context(), bound, func(ctx context.Context) error { return registrar.Create(ctx, cluster) }))
+	require.NoError(t, registrar.Delete(t.Context(), cluster))
+	require.True(t, apierrors.IsForbidden(registrar.List(t.Context(), &corev1.SecretList{})))
+	require.True(t, apierrors.IsForbidden(registrar.List(t.Context(), &corev1.NamespaceList{})))
+	require.NoError(t, admin.List(t.Context(), &corev1.SecretList{}))
+}
+
+func TestTeardown(t *testing.T) {
+	r := newRelease(t)
+	teardown := func() error { return r.hook("teardown", nil).Teardown(t.Context()) }
+	require.NoError(t, teardown(), "a federation that was never published has no members")
+
+	require.NoError(t, r.certs())
+	r.service()
+	require.NoError(t, r.publish())
+	require.NoError(t, teardown(), "an API that is gone is a warning")
+	require.Contains(t, r.log.String(), "cannot be asked for")
+	r.values.Teardown.Strict = true
+	require.ErrorContains(t, teardown(), "uninstall their releases")
+}
+
+// The keeper brings a federation back whose etcd was emptied under a running API server, which goes on as if nothing had happened.
+func TestKeepAfterEtcdWasEmptied(t *testing.T) {
+	r := newRelease(t)
+	r.values.APIServer.Service.Type = "ClusterIP"
+	require.NoError(t, r.certs())
+	r.service()
+	lost, err := startServer(t.TempDir())
+	require.NoError(t, err)
+	defer func() { _ = lost.env.Stop() }()
+	keep := func() error { return r.hook("keeper", nil).Keep(t.Context(), lost.Config) }
+	require.NoError(t, keep())
+
+	deployment := &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Namespace: r.namespace, Name: fellowship + "-apiserver"},
+		Spec: appsv1.DeploymentSpec{
+			Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}},
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"a": "b"}},
+				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "kube-apiserver", Image: "kube-apiserver"}}},
+			},
+		},
+	}
+	require.NoError(t, host.Create(t.Context(), deployment))
+	require.NoError(t, keep(), "an API that has its data")
+	require.NoError(t, host.Get(t.Context(), client.ObjectKeyFromObject(deployment), deployment))
+	require.Empty(t, deployment.Spec.Template.Annotations, "is not restarted")
+
+	etcd := lost.env.ControlPlane.Etcd
+	emptied := etcd.DataDir
+	require.NoError(t, etcd.Stop())
+	require.NoError(t, os.RemoveAll(emptied))
+	require.NoError(t, os.MkdirAll(emptied, 0o700))
+	require.NoError(t, etcd.Start())
+	require.NoError(t, kube.Wait(t.Context(), pollInterval, bound, "the API to come back", func(ctx context.Context) (bool, error) {
+		_, err := lost.Raw(ctx, "/readyz")
+		return err == nil, err
+	}))
+
+	// The Deployment's controller and kubelet, as far as it matters here.
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		for ctx.Err() == nil {
+			d := &appsv1.Deployment{}
+			if err := host.Get(ctx, client.ObjectKeyFromObject(deployment), d); err == nil && d.Spec.Template.Annotations[annotationRestarted] != "" && d.Status.ObservedGeneration < d.Generation {
+				server := lost.env.ControlPlane.GetAPIServer()
+				_ = server.Stop()
+				if err := server.Start(); err != nil {
+					slog.Error("start the API server again", "error", err)
+				}
+				d.Status = appsv1.DeploymentStatus{ObservedGeneration: d.Generation, Replicas: 1, UpdatedReplicas: 1, ReadyReplicas: 1, AvailableReplicas: 1}
+				_ = host.Status().Update(ctx, d)
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(pollInterval):
+			}
+		}
+	}()
+	require.NoError(t, keep())
+	require.Contains(t, r.log.String(), "has lost its data")
+	require.NoError(t, lost.List(t.Context(), &v1beta1.ClusterList{}))
+	for _, name := range []string{"default", "kube-system", v1beta1.NamespaceFederationSystem} {
+		require.NoError(t, kube.Wait(t.Context(), pollInterval, bound, name, func(ctx context.Context) (bool, error) {
+			err := lost.Get(ctx, client.ObjectKey{Name: name}, &corev1.Namespace{})
+			return err == nil, err
+		}))
+	}
+}
+
+// checkBootstrapped holds the federation's API against what bootstrap makes.
+func checkBootstrapped(t *testing.T) {
+	t.Helper()
+	require.NoError(t, federation.List(t.Context(), &v1beta1.ClusterList{}))
+	for name, rules := range map[string][]rbacv1.PolicyRule{registrarUser: registrarRules()} {
+		role := &rbacv1.ClusterRole{}
+		require.NoError(t, federation.Get(t.Context(), client.ObjectKey{Name: name}, role))
+		require.Equal(t, rules, role.Rules)
+	}
+	for _, name := range []string{registrarUser, v1beta1.ControllerManager, adminGroup} {
+		require.NoError(t, federation.Get(t.Context(), client.ObjectKey{Name: name}, &rbacv1.ClusterRoleBinding{}), name)
+	}
+	require.NoError(t, federation.Get(t.Context(), client.ObjectKey{Namespace: v1beta1.NamespaceFederationSystem, Name: v1beta1.ControllerManager}, &rbacv1.RoleBinding{}))
+}
+
+// federationVersions are the resourceVersions of what bootstrap makes.
+func federationVersions(t *testing.T) []string {
+	t.Helper()
+	var all []string
+	for _, list := range []client.ObjectList{
+		&rbacv1.ClusterRoleList{}, &rbacv1.ClusterRoleBindingList{}, &rbacv1.RoleList{}, &rbacv1.RoleBindingList{}, &corev1.NamespaceList{}, &apiextensionsv1.CustomResourceDefinitionList{},
+	} {
+		require.NoError(t, federation.List(t.Context(), list, client.MatchingLabels{v1beta1.LabelManagedBy: v1beta1.ManagedByFedhook}))
+		require.NoError(t, meta.EachListItem(list, func(obj runtime.Object) error {
+			o := obj.(client.Object)
+			all = append(all, fmt.Sprintf("%T %s %s", o, o.GetName(), o.GetResourceVersion()))
+			return nil
+		}))
+	}
+	require.Len(t, all, 9)
+	return all
+}
