@@ -46,6 +46,6 @@ func (o *options) member(work func(context.Context, member.Hook) error) func(*co
 		if err != nil {
 			return err
 		}
-		return work(ctx, member.Hook{Release: o.release, Namespace: namespace, Values: decoded, Host: host.Config, Log: o.log})
+		return work(ctx, member.Hook{Release: o.release, Namespace: namespace, Values: decoded, Host: host, Log: o.log})
 	})
 }

@@ -147,6 +147,10 @@ func TestLetGo(t *testing.T) {
 	}, clusterOf(t, "gondor")), gondor.log.String())
 	gone := client.IgnoreNotFound(memberServer.Get(t.Context(), client.ObjectKey{Name: names{"gondor", fellowship}.role()}, &rbacv1.ClusterRole{}))
 	require.NoError(t, gone)
+	configMap := federationConfigMap(rivendell, fellowship)
+	require.NoError(t, host.Delete(t.Context(), configMap))
 	require.NoError(t, gondor.unjoin(), gondor.log.String())
+	assert.NotContains(t, gondor.log.String(), "WARN")
+	require.NoError(t, host.Create(t.Context(), federationConfigMap(rivendell, fellowship)))
 	asBefore()
 }

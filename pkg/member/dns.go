@@ -210,8 +210,12 @@ func (j *join) withDNS(ctx context.Context, f clusterdns.Federation) (func(map[s
 		if err != nil {
 			return nil, err
 		}
-		if server != nil {
-			others = append(others, server.Data[corefileKey])
+		if server != nil { // without what another mode may have put there, since that goes
+			data, err := takeCorefile(server.Data, f.Name)
+			if err != nil {
+				return nil, err
+			}
+			others = append(others, data[corefileKey])
 		}
 	}
 	edit := func(data map[string]string) (map[string]string, error) {

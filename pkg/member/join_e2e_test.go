@@ -78,7 +78,11 @@ func TestUnjoinKilled(t *testing.T) {
 			Run: func(ctx context.Context, wire *faults.Transport) error {
 				return gondor.hook("unjoin", wire).Unjoin(ctx)
 			},
-			Check: func(*testing.T) { asBefore() },
+			Check: func(t *testing.T) {
+				asBefore()
+				assert.NotContains(t, gondor.log.String(), "level=WARN msg=\"what the federation made")
+				assert.NotContains(t, gondor.log.String(), "orbidden")
+			},
 		}
 	})
 	t.Logf("unjoin: %d cuts", cuts)

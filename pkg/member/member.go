@@ -50,6 +50,10 @@ const (
 	// when its federation is no more.
 	annotationCluster = "federation.fedhelm.dev/cluster"
 	annotationServer  = "federation.fedhelm.dev/server"
+	// annotationState on a credentials Secret is stateLeft when unjoin has come to the end in the member: one that refuses the token from then on has let it go.
+	annotationState = "federation.fedhelm.dev/state"
+	stateJoined     = "joined"
+	stateLeft       = "left"
 	// annotationMadeBy marks a namespace that we made, and so may delete.
 	annotationMadeBy = "federation.fedhelm.dev/made-by"
 	// registrars is the Secret with a kubeconfig for each federation of the namespace, which may do nothing but keep Clusters.

@@ -51,7 +51,7 @@ func (j *join) credentialsSecret(token []byte) *corev1.Secret {
 	return &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: j.Namespace, Name: j.secretName(),
-			Annotations: map[string]string{annotationCluster: j.cluster, annotationServer: j.access.server},
+			Annotations: map[string]string{annotationCluster: j.cluster, annotationServer: j.access.server, annotationState: stateJoined},
 		},
 		Type: corev1.SecretTypeOpaque,
 		Data: data,

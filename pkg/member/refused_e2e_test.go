@@ -64,7 +64,7 @@ func TestBadInput(t *testing.T) {
 		"an ambiguous federation":   {func(r *release) { r.namespace = "two-federations" }, "namespace two-federations has several federations: fellowship, mordor; set federation to one of them"},
 		"a namespace in the way":    {func(r *release) { r.makeInMember(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: fellowship}}) }, "the member has a namespace fellowship, like the federation"},
 		"somebody else's Secret":    {func(r *release) { r.values.SecretName = registrars }, "Secret federation-home/federation-registrars exists already and is not release gondor's own"},
-		"a label that is none":      {func(r *release) { r.values.Labels = map[string]string{"a": "not a label"} }, "a lowercase RFC 1123"},
+		"a label that is none":      {func(r *release) { r.values.Labels = map[string]string{"a": "not a label"} }, `Cluster.federation.fedhelm.dev "gondor" is invalid: metadata.labels: Invalid value: "not a label"`},
 		"a CIDR that is none":       {func(r *release) { r.values.ClientCIDR = "10.0.0.0/99" }, "clientCIDR must be a range"},
 		"a template that is broken": {func(r *release) { r.values.ClusterDNS.Template = "{{ .Nothing }}" }, "clusterDNS.template"},
 		"no Corefile":               {func(r *release) { r.values.ClusterDNS.Mode = "coredns"; r.hide(coreDNS) }, "the member has no ConfigMap kube-system/coredns"},

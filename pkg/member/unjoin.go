@@ -36,6 +36,7 @@ func (h Hook) Unjoin(ctx context.Context) error {
 		u.findMember,
 		l.EnsureFederatedObjectsGone,
 		l.EnsureClusterDNSGone,
+		u.noteLeft,
 		l.EnsureAccountGone,
 		u.EnsureCredentialsGone,
 	} {
@@ -283,7 +284,10 @@ type unjoin struct {
 	record *corev1.Secret
 	given  *access
 	// began is when the hook began: Forbidden is retried for a while from then.
-	began time.Time
+	began            time.Time
+	controlPlaneGone bool
+	// leftElsewhere counts what is left behind outside the member.
+	leftElsewhere int
 	// done says that there is nothing to take back.
 	done bool
 }
@@ -331,6 +335,7 @@ func (u *unjoin) findFederation(ctx context.Context) {
 		return
 	case errors.Is(err, errNoFederation):
 		u.leaving.Log.Info("the control plane is gone, and its Clusters with it", "federation", u.federation)
+		u.controlPlaneGone = true
 		return
 	}
 	if err == nil {
@@ -391,7 +396,37 @@ func (u *unjoin) findMember(ctx context.Context) {
 		u.leaveMember(errors.New("the join was broken off before the federation had credentials, and those given are gone"))
 		return
 	}
+	if old != nil && u.leftBefore(ctx, old) {
+		u.leaving.Log.Info("the member no longer takes the federation's credentials: an earlier unjoin, or the control plane's teardown, has come to the end there", "cluster", u.cluster)
+		return
+	}
+	u.leftElsewhere = len(u.left)
 	u.reachMember(ctx, old, u.given)
+}
+
+// leftBefore says whether the member has let the federation go already: unjoin was there before, as the record says, or the control plane that is gone was; and the
+// member knows the account or its role no more.
+func (u *unjoin) leftBefore(ctx context.Context, old *access) bool {
+	if u.record.Annotations[annotationState] != stateLeft && !u.controlPlaneGone {
+		return false
+	}
+	member, err := u.Hook.connect(old.config)
+	if err != nil {
+		return false
+	}
+	err = member.Get(ctx, client.ObjectKey{Name: u.role()}, &rbacv1.ClusterRole{})
+	return apierrors.IsUnauthorized(err) || apierrors.IsForbidden(err) || apierrors.IsNotFound(err)
+}
+
+// noteLeft writes down that only the account is left in the member, before that goes: with it go the rights to look again.
+func (u *unjoin) noteLeft(ctx context.Context) {
+	if u.member == nil || u.record == nil || u.record.Annotations[annotationState] == stateLeft || len(u.left) > u.leftElsewhere {
+		return
+	}
+	patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, annotationState, stateLeft)
+	if err := u.host.Patch(ctx, u.record, client.RawPatch("application/merge-patch+json", []byte(patch)), client.FieldOwner(kube.FieldManager)); err != nil {
+		u.leaving.Log.Info("could not note in the credentials Secret how far this has come", "reason", err.Error())
+	}
 }
 
 // EnsureCredentialsGone deletes in the host cluster the credentials Secret and what lent it to the federation. A strict run that left something in the member keeps them for

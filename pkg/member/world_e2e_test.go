@@ -329,7 +329,7 @@ func (r *release) account(action string) *rest.Config {
 	if given == "" {
 		given = h.clusterName() + "-kubeconfig"
 	}
-	write := []string{"get", "delete"}
+	write := []string{"get", "patch", "delete"}
 	if action == "join" {
 		write = []string{"get", "create", "patch", "delete"}
 	}
