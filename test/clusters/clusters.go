@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -24,6 +25,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 )
@@ -45,6 +47,7 @@ const (
 var Scheme = runtime.NewScheme()
 
 func init() {
+	log.SetLogger(logr.Discard())
 	utilruntime.Must(clientgoscheme.AddToScheme(Scheme))
 	utilruntime.Must(v1beta1.AddToScheme(Scheme))
 }
@@ -177,14 +180,18 @@ func Eventually(t testing.TB, timeout time.Duration, what string, check func(con
 	defer cancel()
 	ticker := time.NewTicker(250 * time.Millisecond)
 	defer ticker.Stop()
+	var last error
 	for {
 		done, err := check(ctx)
 		if done && err == nil {
 			return
 		}
+		if ctx.Err() == nil || last == nil {
+			last = err // what is cut off by the end of the wait says nothing
+		}
 		select {
 		case <-ctx.Done():
-			require.NoError(t, err, "waited %s for %s in vain", timeout, what)
+			require.NoError(t, last, "waited %s for %s in vain", timeout, what)
 			require.FailNow(t, fmt.Sprintf("waited %s for %s in vain", timeout, what))
 		case <-ticker.C:
 		}
