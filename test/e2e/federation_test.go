@@ -56,10 +56,13 @@ func (f *fellowship) must(t testing.TB, args ...string) string {
 	return f.host.Must(t, f.helm, append([]string{"--namespace", f.namespace}, args...)...)
 }
 
+// keeperAtRest keeps the keeper from running by itself in the middle of a test; keep runs it.
+const keeperAtRest = "keeper.schedule=0 0 1 1 *"
+
 // install installs the control plane and waits for it.
 func (f *fellowship) install(t testing.TB, args ...string) string {
 	t.Helper()
-	return f.must(t, append([]string{"upgrade", "--install", f.name, clusters.ControlPlaneChart, "--wait", "--timeout", "4m"}, args...)...)
+	return f.must(t, append([]string{"upgrade", "--install", f.name, clusters.ControlPlaneChart, "--wait", "--timeout", "4m", "--set", keeperAtRest}, args...)...)
 }
 
 // join joins a cluster with the kubeconfig of its administrator.
