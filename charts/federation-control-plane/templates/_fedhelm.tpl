@@ -171,12 +171,12 @@ volumes:
 apiVersion: v1
 kind: ServiceAccount
 metadata:
-  {{- include "fedhelm.hookMetadata" (merge (dict "weight" -40) .) | nindent 2 }}
+  {{- include "fedhelm.hookMetadata" (merge (dict "weight" -40) (omit . "outputLogPolicy")) | nindent 2 }}
 ---
 apiVersion: v1
 kind: Secret
 metadata:
-  {{- include "fedhelm.hookMetadata" (merge (dict "weight" -30) .) | nindent 2 }}
+  {{- include "fedhelm.hookMetadata" (merge (dict "weight" -30) (omit . "outputLogPolicy")) | nindent 2 }}
 stringData:
   values.yaml: |
     {{- toYaml .context.Values | nindent 4 }}
@@ -184,13 +184,13 @@ stringData:
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata:
-  {{- include "fedhelm.hookMetadata" (merge (dict "weight" -20) .) | nindent 2 }}
+  {{- include "fedhelm.hookMetadata" (merge (dict "weight" -20) (omit . "outputLogPolicy")) | nindent 2 }}
 {{ include "fedhelm.rules" . }}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
 metadata:
-  {{- include "fedhelm.hookMetadata" (merge (dict "weight" -10) .) | nindent 2 }}
+  {{- include "fedhelm.hookMetadata" (merge (dict "weight" -10) (omit . "outputLogPolicy")) | nindent 2 }}
 {{ include "fedhelm.roleBinding" . }}
 {{- end }}
 
@@ -223,7 +223,7 @@ subjects:
 apiVersion: batch/v1
 kind: Job
 metadata:
-  {{- include "fedhelm.hookMetadata" (merge (dict "weight" 0 "outputLogPolicy" "hook-failed") .) | nindent 2 }}
+  {{- include "fedhelm.hookMetadata" (merge (dict "weight" 0 "outputLogPolicy" (.outputLogPolicy | default "hook-failed")) .) | nindent 2 }}
 spec:
   backoffLimit: {{ .context.Values.hooks.backoffLimit }}
   activeDeadlineSeconds: {{ .context.Values.hooks.activeDeadlineSeconds }}
