@@ -173,6 +173,7 @@ func (s *secretStore) leaf(row pki.Leaf, authority *pki.Authority) error {
 			reason = errors.New("it came with another CA's certificate")
 		}
 		if reason == nil {
+			s.Log.Debug("unchanged", "secret", secret.Name)
 			return nil
 		}
 	}

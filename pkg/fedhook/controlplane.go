@@ -31,7 +31,10 @@ func publishCommand(o *options) *cobra.Command {
 		Use:   "publish",
 		Short: "Publish the address of the federation's API, and the administrator's kubeconfig",
 		Long: `publish finds out where the federation's API is reached, for which it waits as long as apiServer.service.addressTimeoutSeconds says, and writes that into the serving
-certificate and into Secret <federation>-kubeconfig. Without an address it publishes the one in the cluster, and says so.`,
+certificate and into Secret <federation>-kubeconfig. Without an address it publishes the one in the cluster, and says so.
+
+It never fails for lack of an address: the keeper publishes a late one, or you with this command. To have one for sure, set
+apiServer.service.advertiseAddress, or apiServer.service.type to NodePort.`,
 		Args: cobra.NoArgs,
 		RunE: o.controlPlane(func(ctx context.Context, hook controlplane.Hook) error { return hook.Publish(ctx) }),
 	}
@@ -41,8 +44,13 @@ func teardownCommand(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use:   "teardown",
 		Short: "Let the members go that are still joined, before the control plane is uninstalled",
-		Args:  cobra.NoArgs,
-		RunE:  o.controlPlane(func(ctx context.Context, hook controlplane.Hook) error { return hook.Teardown(ctx) }),
+		Long: `teardown lets every member go that is still joined: its Cluster, its DNS entries, the federation's account and role in it, and, where the Cluster's unjoinPolicy is
+Delete, what the federation put there.
+
+It is best effort: a member that does not answer, or a federation whose API is gone, is a warning that says what was left where and how to remove it by hand.
+With teardown.strict it is an error in the end. Releases of members stay: uninstall them too.`,
+		Args: cobra.NoArgs,
+		RunE: o.controlPlane(func(ctx context.Context, hook controlplane.Hook) error { return hook.Teardown(ctx) }),
 	}
 }
 
@@ -50,8 +58,12 @@ func cleanupCommand(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use:   "cleanup",
 		Short: "Remove what the hooks made, after the control plane is uninstalled",
-		Args:  cobra.NoArgs,
-		RunE:  o.controlPlane(func(ctx context.Context, hook controlplane.Hook) error { return hook.Cleanup(ctx) }),
+		Long: `cleanup deletes the Secrets that the hooks made in the release's namespace: certificates, keys, CAs and kubeconfigs, by a fixed table of names, and the federation's key in
+Secret federation-registrars. What is gone already is well, what another release made stays with a warning.
+
+The CAs go with it, so every kubeconfig of the federation is void from then on. Never run it on a federation that is to live on.`,
+		Args: cobra.NoArgs,
+		RunE: o.controlPlane(func(ctx context.Context, hook controlplane.Hook) error { return hook.Cleanup(ctx) }),
 	}
 }
 
@@ -60,8 +72,15 @@ func bootstrapCommand(o *options) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "bootstrap",
 		Short: "Set up the federation's API: the definition of Cluster, namespaces and roles",
-		Args:  cobra.NoArgs,
+		Long: `bootstrap waits up to three minutes for the federation's API, and ensures in it the definition of Cluster, namespace federation-system, and the rights of the controllers, of the
+members' hooks and of the administrators. It runs before the controller manager, as a cluster-admin of the federation.
+
+If it waits in vain, the API server or etcd does not come up: see their pods' logs.`,
+		Args: cobra.NoArgs,
 		RunE: o.run(func(ctx context.Context) error {
+			if err := values.CheckName("federation", o.release); err != nil {
+				return err
+			}
 			federation, err := federationConfig(kubeconfig)
 			if err != nil {
 				return err
@@ -79,7 +98,11 @@ func keepCommand(o *options) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "keep",
 		Short: "Keep the federation going: certs, bootstrap and publish, as the keeper does every few minutes",
-		Args:  cobra.NoArgs,
+		Long: `keep renews certificates, sets up again an API that lost its data, and publishes a late or changed address. An API server that still runs though its etcd was emptied is
+restarted first, since it does not notice. To run the keeper now, with its own rights:
+
+  kubectl -n federation-system create job --from=cronjob/fellowship-keeper fellowship-keeper-now`,
+		Args: cobra.NoArgs,
 		RunE: o.controlPlane(func(ctx context.Context, hook controlplane.Hook) error {
 			federation, err := federationConfig(kubeconfig)
 			if err != nil {

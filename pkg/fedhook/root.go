@@ -13,12 +13,14 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/fedhelm/fedhelm/pkg/kube"
 )
@@ -39,7 +41,10 @@ const (
 func Main(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	o := &options{stdout: stdout, log: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{ReplaceAttr: withoutTime}))}
+	o := &options{stdout: stdout}
+	handler := slog.NewTextHandler(stderr, &slog.HandlerOptions{ReplaceAttr: withoutTime, Level: &o.level})
+	o.log = slog.New(handler)
+	log.SetLogger(logr.FromSlogHandler(handler)) // the client library's own, which else complains that it has none
 	command := newCommand(o)
 	command.SetArgs(args)
 	command.SetOut(stdout)
@@ -64,7 +69,9 @@ type options struct {
 	kubeconfig, context      string
 	timeout                  time.Duration
 	terminationLog           string
+	verbose                  bool
 
+	level  slog.LevelVar
 	stdout io.Writer
 	log    *slog.Logger
 }
@@ -83,19 +90,28 @@ with a kubeconfig of the host cluster and the values of the release:
 		Version:       Version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		PersistentPreRun: func(*cobra.Command, []string) {
+			if o.verbose {
+				o.level.Set(slog.LevelDebug)
+			}
+		},
 	}
+	root.SetFlagErrorFunc(func(command *cobra.Command, err error) error {
+		return fmt.Errorf("%w: `%s --help` lists what it takes", err, command.CommandPath())
+	})
 	flags := root.PersistentFlags()
 	flags.StringVar(&o.release, "release", "", "name of the Helm release: the federation's, or for join and unjoin the member's")
 	flags.StringVarP(&o.namespace, "namespace", "n", "", "namespace of the release in the host cluster (default: the kubeconfig's, in a pod the pod's)")
-	flags.StringVar(&o.valuesFile, "values", "", "file with the release's values, as `helm get values --all -o yaml` gives them")
+	flags.StringVar(&o.valuesFile, "values", "", "file with the release's values, as helm get values --all -o yaml gives them")
 	flags.StringVar(&o.valuesSecret, "values-secret", "", "Secret in the namespace that holds them under the key "+valuesKey+", as the charts' hooks have it")
 	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig of the host cluster (default: the pod's service account, else $KUBECONFIG, else ~/.kube/config)")
 	flags.StringVar(&o.context, "context", "", "context of that kubeconfig")
 	flags.DurationVar(&o.timeout, "timeout", 4*time.Minute, "time after which the command gives up, whatever it waits for")
-	flags.StringVar(&o.terminationLog, "termination-log", terminationLog, "file for the sentence that says why the command failed")
+	flags.StringVar(&o.terminationLog, "termination-log", terminationLog, "file for the sentence that says why the command failed; passed over where it is not")
+	flags.BoolVarP(&o.verbose, "verbose", "v", false, "tell also what was found good and left as it is")
 	root.AddCommand(
 		certsCommand(o), bootstrapCommand(o), publishCommand(o), keepCommand(o), teardownCommand(o), cleanupCommand(o),
-		joinCommand(o), unjoinCommand(o),
+		joinCommand(o), unjoinCommand(o), statusCommand(o), versionCommand(o),
 	)
 	return root
 }
@@ -103,10 +119,25 @@ with a kubeconfig of the host cluster and the values of the release:
 // run gives a command's work a context that ends with the timeout.
 func (o *options) run(work func(ctx context.Context) error) func(*cobra.Command, []string) error {
 	return func(command *cobra.Command, _ []string) error {
-		ctx, cancel := context.WithTimeoutCause(command.Context(), o.timeout,
-			fmt.Errorf("gave up after %s, the --timeout", o.timeout))
+		ctx, cancel := context.WithTimeout(command.Context(), o.timeout)
 		defer cancel()
-		return work(ctx)
+		err := work(ctx)
+		if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return fmt.Errorf("gave up after %s, the --timeout, run it again to finish the work: %w", o.timeout, err)
+		}
+		return err
+	}
+}
+
+func versionCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version of fedhook",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintln(o.stdout, Version)
+			return err
+		},
 	}
 }
 
