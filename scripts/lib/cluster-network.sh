@@ -15,13 +15,13 @@
 # under their node's address. Nothing leaves the machine.
 
 network=${FEDHELM_NETWORK:-10.213}
-bridge=fedhelm0
+bridge=fedhelm${network##*.} # one a network, so that clusters of another FEDHELM_STATE are left alone
 max_clusters=12
 
 # set_addresses derives a cluster's addresses from its number.
 set_addresses() {
-  netns=fedhelm-$name
-  veth=fedhelm-v$number
+  netns=$bridge-$name
+  veth=$bridge-v$number
   node_ip=$network.$number.1
   pool=$network.$number.128/25
   pool_range=$network.$number.129-$network.$number.254
