@@ -194,12 +194,33 @@ func (j *join) EnsureClusterDNS(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if j.dns.mode != modeKubeDNS {
+		if err := j.tryClusterDNS(ctx, edit); err != nil {
+			return err
+		}
+	}
 	changed, err := editConfigMap(ctx, j.member, j.dns.configMap, j.dns.mode != modeCoreDNS, edit)
 	if err != nil {
 		return err
 	}
 	j.Log.Info("ensured cluster DNS", "object", "ConfigMap "+kubeSystem+"/"+j.dns.configMap, "in", "member", "changed", changed)
 	return nil
+}
+
+// tryClusterDNS has CoreDNS itself read what it is to get, if that is new to it.
+func (j *join) tryClusterDNS(ctx context.Context, edit func(map[string]string) (map[string]string, error)) error {
+	current, err := j.readConfigMap(ctx, j.dns.configMap)
+	if err != nil {
+		return err
+	}
+	if current == nil {
+		current = &corev1.ConfigMap{}
+	}
+	data, err := edit(current.Data)
+	if err != nil || maps.Equal(data, current.Data) {
+		return err
+	}
+	return j.tryCoreDNS(ctx, data)
 }
 
 // withDNS gives the edit that puts the federation in, after trying it on what is there.
