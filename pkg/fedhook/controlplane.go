@@ -78,7 +78,7 @@ members' hooks and of the administrators. It runs before the controller manager,
 If it waits in vain, the API server or etcd does not come up: see their pods' logs.`,
 		Args: cobra.NoArgs,
 		RunE: o.run(func(ctx context.Context) error {
-			if err := values.CheckName("federation", o.release); err != nil {
+			if err := o.checkFederation(); err != nil {
 				return err
 			}
 			federation, err := federationConfig(kubeconfig)
@@ -118,11 +118,11 @@ restarted first, since it does not notice. To run the keeper now, with its own r
 // controlPlane gives a command's work the control plane it is for.
 func (o *options) controlPlane(work func(context.Context, controlplane.Hook) error) func(*cobra.Command, []string) error {
 	return o.run(func(ctx context.Context) error {
-		host, namespace, err := o.connect()
-		if err != nil {
+		if err := o.checkFederation(); err != nil {
 			return err
 		}
-		if err := values.CheckName("federation", o.release); err != nil {
+		host, namespace, err := o.connect()
+		if err != nil {
 			return err
 		}
 		text, err := o.readValues(ctx, host, namespace)

@@ -34,6 +34,9 @@ warning that says where it is and how to remove it by hand, and makes unjoin fai
 // member gives a command's work the cluster it is for.
 func (o *options) member(work func(context.Context, member.Hook) error) func(*cobra.Command, []string) error {
 	return o.run(func(ctx context.Context) error {
+		if err := o.checkRelease(); err != nil {
+			return err
+		}
 		host, namespace, err := o.connect()
 		if err != nil {
 			return err

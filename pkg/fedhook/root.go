@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/fedhelm/fedhelm/pkg/kube"
+	"github.com/fedhelm/fedhelm/pkg/values"
 )
 
 // Version of the program, set when it is built.
@@ -167,11 +168,24 @@ func (o *options) connect() (*kube.API, string, error) {
 	return host, namespace, err
 }
 
+// checkFederation says what is wrong with the release's name, which is the federation's.
+func (o *options) checkFederation() error {
+	if err := o.checkRelease(); err != nil {
+		return err
+	}
+	return values.CheckName("federation", o.release)
+}
+
+func (o *options) checkRelease() error {
+	if o.release == "" {
+		return errors.New("no release is named: give --release")
+	}
+	return nil
+}
+
 // readValues gives the text of the release's values, from the file or the Secret.
 func (o *options) readValues(ctx context.Context, host *kube.API, namespace string) ([]byte, error) {
 	switch {
-	case o.release == "":
-		return nil, errors.New("no release is named: give --release")
 	case o.valuesFile != "" && o.valuesSecret != "":
 		return nil, errors.New("--values and --values-secret both give the values: give one of them")
 	case o.valuesFile != "":
