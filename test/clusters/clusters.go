@@ -173,6 +173,14 @@ func (c *Cluster) Run(t testing.TB, program string, args ...string) (string, err
 	return out.String(), err
 }
 
+// LocalCluster runs scripts/local-cluster. The test fails if it does.
+func LocalCluster(t testing.TB, args ...string) {
+	t.Helper()
+	command := exec.Command(filepath.Join(Root(), "scripts", "local-cluster"), args...)
+	out, err := command.CombinedOutput()
+	require.NoError(t, err, "scripts/local-cluster %s\n%s", strings.Join(args, " "), out)
+}
+
 // Eventually asks check until it is true, at most for the time given. The test fails, with the last error, if it never is.
 func Eventually(t testing.TB, timeout time.Duration, what string, check func(context.Context) (bool, error)) {
 	t.Helper()

@@ -31,11 +31,15 @@ type fellowship struct {
 	helm string
 }
 
-// newFellowship gives a federation that is not installed yet. What the test leaves installed is uninstalled at its end.
+// restricted makes a namespace refuse every pod that Pod Security "restricted" does not allow.
+var restricted = map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}
+
+// newFellowship gives a federation that is not installed yet, in a namespace that enforces Pod Security "restricted". What the test leaves installed is
+// uninstalled at its end.
 func newFellowship(t *testing.T, helm string) *fellowship {
 	t.Helper()
 	host := clusters.Open(t, clusters.Host)
-	f := &fellowship{host: host, name: "fellowship", namespace: host.Namespace(t, "federation", nil), helm: helm}
+	f := &fellowship{host: host, name: "fellowship", namespace: host.Namespace(t, "federation", restricted), helm: helm}
 	t.Cleanup(func() {
 		if t.Failed() {
 			f.explain(t)
@@ -70,6 +74,12 @@ func (f *fellowship) join(t testing.TB, member *clusters.Cluster, args ...string
 	t.Helper()
 	return f.must(t, append([]string{"upgrade", "--install", member.Name, clusters.MemberChart, "--wait", "--timeout", "4m",
 		"--set-file", "credentials.kubeconfig=" + member.Kubeconfig}, args...)...)
+}
+
+// uninstall uninstalls a release and gives what its hooks said.
+func (f *fellowship) uninstall(t testing.TB, release string) string {
+	t.Helper()
+	return f.must(t, "uninstall", release, "--wait", "--timeout", "4m")
 }
 
 // kubectl runs kubectl in the federation's namespace of the host cluster.

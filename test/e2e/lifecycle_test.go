@@ -67,13 +67,13 @@ func TestControlPlaneLifecycle(t *testing.T) {
 				require.Contains(t, f.must(t, "test", f.name), "fellowship")
 			})
 			t.Run("uninstalled, it leaves nothing", func(t *testing.T) {
-				f.must(t, "uninstall", f.name, "--wait", "--timeout", "3m")
+				f.uninstall(t, f.name)
 				f.host.RequireUnchanged(t, before)
 			})
 			t.Run("installed again in the same namespace, it works", func(t *testing.T) {
 				f.install(t)
 				require.NoError(t, f.api(t).Get(t.Context(), client.ObjectKey{Name: "default"}, &corev1.Namespace{}))
-				f.must(t, "uninstall", f.name, "--wait", "--timeout", "3m")
+				f.uninstall(t, f.name)
 				f.host.RequireUnchanged(t, before)
 			})
 			t.Run("an install that failed is mended by the next", func(t *testing.T) {
@@ -81,13 +81,13 @@ func TestControlPlaneLifecycle(t *testing.T) {
 				require.Error(t, err, out)
 				f.install(t)
 				require.NoError(t, f.api(t).Get(t.Context(), client.ObjectKey{Name: "default"}, &corev1.Namespace{}))
-				f.must(t, "uninstall", f.name, "--wait", "--timeout", "3m")
+				f.uninstall(t, f.name)
 				f.host.RequireUnchanged(t, before)
 			})
 			t.Run("an install that failed is uninstalled whole", func(t *testing.T) {
 				out, err := f.run(t, "install", f.name, clusters.ControlPlaneChart, "--wait", "--timeout", "20s", "--set", "apiServer.image.tag=none")
 				require.Error(t, err, out)
-				f.must(t, "uninstall", f.name, "--wait", "--timeout", "3m")
+				f.uninstall(t, f.name)
 				f.host.RequireUnchanged(t, before)
 			})
 		})
@@ -136,7 +136,7 @@ func TestMemberLifecycle(t *testing.T) {
 				require.Equal(t, token, f.secret(t, "gondor-federation-credentials").Data["token"])
 			})
 			t.Run("uninstalled, it leaves nothing in host, member or federation", func(t *testing.T) {
-				f.must(t, "uninstall", "gondor", "--wait", "--timeout", "3m")
+				f.uninstall(t, "gondor")
 				var list v1beta1.ClusterList
 				require.NoError(t, api.List(t.Context(), &list))
 				require.Empty(t, list.Items)
@@ -146,7 +146,7 @@ func TestMemberLifecycle(t *testing.T) {
 			t.Run("joined again, it works", func(t *testing.T) {
 				f.join(t, gondor)
 				f.waitForCluster(t, api, "gondor", "True")
-				f.must(t, "uninstall", "gondor", "--wait", "--timeout", "3m")
+				f.uninstall(t, "gondor")
 				f.host.RequireUnchanged(t, hostBefore)
 				gondor.RequireUnchanged(t, memberBefore)
 			})
@@ -156,7 +156,7 @@ func TestMemberLifecycle(t *testing.T) {
 				require.Error(t, err, out)
 				f.join(t, gondor)
 				f.waitForCluster(t, api, "gondor", "True")
-				f.must(t, "uninstall", "gondor", "--wait", "--timeout", "3m")
+				f.uninstall(t, "gondor")
 				f.host.RequireUnchanged(t, hostBefore)
 				gondor.RequireUnchanged(t, memberBefore)
 			})
@@ -164,15 +164,15 @@ func TestMemberLifecycle(t *testing.T) {
 				out, err := f.run(t, "install", "gondor", clusters.MemberChart, "--timeout", "2m", "--set", "hooks.backoffLimit=0",
 					"--set-file", "credentials.kubeconfig="+gondor.Kubeconfig, "--set", "credentials.context=mordor")
 				require.Error(t, err, out)
-				f.must(t, "uninstall", "gondor", "--wait", "--timeout", "3m")
+				f.uninstall(t, "gondor")
 				f.host.RequireUnchanged(t, hostBefore)
 				gondor.RequireUnchanged(t, memberBefore)
 			})
 			t.Run("the control plane's uninstall lets go who is still joined", func(t *testing.T) {
 				f.join(t, gondor)
-				f.must(t, "uninstall", f.name, "--wait", "--timeout", "3m")
+				f.uninstall(t, f.name)
 				gondor.RequireUnchanged(t, memberBefore)
-				f.must(t, "uninstall", "gondor", "--wait", "--timeout", "3m")
+				f.uninstall(t, "gondor")
 			})
 		})
 	}

@@ -1,0 +1,94 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
+	"github.com/fedhelm/fedhelm/test/clusters"
+)
+
+// TestUnjoin lets a cluster go in every state it may be in: uninstalling always succeeds, and says what it left where.
+func TestUnjoin(t *testing.T) {
+	f := newFellowship(t, "helm")
+	gondor := clusters.Open(t, clusters.Gondor)
+	before := gondor.TakeSnapshot(t)
+	f.install(t, "--set", "controllerManager.clusterMonitorPeriod=2s")
+	api := f.api(t)
+	joinQuickly := func(t *testing.T) { f.join(t, gondor, "--set", "unjoin.timeoutSeconds=5") }
+	requireNothingInHost := func(t *testing.T) {
+		t.Helper()
+		require.Empty(t, f.kubectl(t, "get", "secret,role,rolebinding", "-l", "federation.fedhelm.dev/release=gondor", "-o", "name"))
+	}
+
+	t.Run("the member is down", func(t *testing.T) {
+		joinQuickly(t)
+		clusters.LocalCluster(t, "pause", gondor.Name)
+		t.Cleanup(func() { clusters.LocalCluster(t, "resume", gondor.Name) })
+		f.waitForCluster(t, api, "gondor", "Unknown")
+		said := f.uninstall(t, "gondor")
+		require.Contains(t, said, "gondor")
+		require.Contains(t, said, "is left", "it does not say what is left")
+		requireNothingInHost(t)
+		clusters.LocalCluster(t, "resume", gondor.Name)
+
+		// What was left is in nobody's way.
+		joinQuickly(t)
+		f.waitForCluster(t, api, "gondor", "True")
+		f.uninstall(t, "gondor")
+		gondor.RequireUnchanged(t, before)
+	})
+	t.Run("the federation's credentials are revoked, and the given ones do it", func(t *testing.T) {
+		joinQuickly(t)
+		require.NoError(t, gondor.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: v1beta1.NamespaceFederationSystem, Name: "gondor-fellowship-token"}}))
+		f.uninstall(t, "gondor")
+		requireNothingInHost(t)
+		gondor.RequireUnchanged(t, before)
+	})
+	t.Run("all credentials are revoked", func(t *testing.T) {
+		f.kubectl(t, "create", "secret", "generic", "gondor-kubeconfig", "--from-file=kubeconfig="+gondor.Kubeconfig)
+		f.must(t, "install", "gondor", clusters.MemberChart, "--set", "unjoin.timeoutSeconds=5")
+		f.kubectl(t, "delete", "secret", "gondor-kubeconfig")
+		require.NoError(t, gondor.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: v1beta1.NamespaceFederationSystem, Name: "gondor-fellowship-token"}}))
+		said := f.uninstall(t, "gondor")
+		require.Contains(t, said, "is left", "it does not say what is left")
+		requireNothingInHost(t)
+		joinQuickly(t)
+		f.uninstall(t, "gondor")
+		gondor.RequireUnchanged(t, before)
+	})
+	t.Run("the Cluster is gone already", func(t *testing.T) {
+		joinQuickly(t)
+		require.NoError(t, api.Delete(t.Context(), &v1beta1.Cluster{ObjectMeta: metav1.ObjectMeta{Name: "gondor"}}))
+		f.uninstall(t, "gondor")
+		requireNothingInHost(t)
+		gondor.RequireUnchanged(t, before)
+	})
+	t.Run("policy Delete removes what the federation placed there", func(t *testing.T) {
+		f.join(t, gondor, "--set", "unjoin.policy=Delete")
+		placed := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "placed", Labels: map[string]string{v1beta1.LabelFederated: "fellowship"}}}
+		others := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "others"}}
+		role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "placed", Labels: placed.Labels}}
+		for _, object := range []client.Object{placed, others, role} {
+			require.NoError(t, gondor.Create(t.Context(), object))
+		}
+		f.uninstall(t, "gondor")
+		require.NoError(t, gondor.Delete(t.Context(), others), "somebody else's object was removed")
+		gondor.RequireUnchanged(t, before)
+	})
+	t.Run("the control plane is gone", func(t *testing.T) {
+		joinQuickly(t)
+		f.must(t, "upgrade", f.name, clusters.ControlPlaneChart, "--reuse-values", "--set", "teardown.enabled=false", "--wait")
+		f.uninstall(t, f.name)
+		f.uninstall(t, "gondor")
+		requireNothingInHost(t)
+		gondor.RequireUnchanged(t, before)
+	})
+}
