@@ -142,6 +142,7 @@ func TestLetGo(t *testing.T) {
 	gondor := newRelease(t, "gondor")
 	require.NoError(t, gondor.join(), gondor.log.String())
 	gondor.values.Credentials.Kubeconfig = ""
+	gondor.log.Reset()
 	require.NoError(t, LetGo(t.Context(), LetGoOptions{
 		Host: host.Config, Federation: federationServer.Config, Namespace: rivendell, FederationName: fellowship, Timeout: bound, Log: gondor.hook("unjoin", nil).Log,
 	}, clusterOf(t, "gondor")), gondor.log.String())

@@ -34,6 +34,7 @@ func TestJoinAndLeave(t *testing.T) {
 	require.NoError(t, gondor.join(), gondor.log.String())
 	assert.Empty(t, difference(before, world(t, true))[1:], "a second join")
 
+	gondor.log.Reset()
 	require.NoError(t, gondor.unjoin(), gondor.log.String())
 	asBefore()
 	assert.NotContains(t, gondor.log.String(), "level=WARN")

@@ -2,7 +2,6 @@ package member
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -29,8 +28,11 @@ const (
 // at its next start.) Where a trial is not to be had, because no CoreDNS runs or a policy forbids the pod, a warning says so and the join goes on: the text has passed clusterdns's checks.
 func (j *join) tryCoreDNS(ctx context.Context, changed map[string]string) error {
 	model, err := j.runningCoreDNS(ctx)
-	if err != nil || model == nil {
-		j.Log.Warn("the member's new CoreDNS configuration could not be tried before: no running CoreDNS pod was found; see that its pods stay Ready", "reason", errors.Join(err))
+	if err == nil && model == nil {
+		err = fmt.Errorf("no running CoreDNS pod is in %s", kubeSystem)
+	}
+	if err != nil {
+		j.Log.Warn("the member's new CoreDNS configuration could not be tried before; see that its CoreDNS pods stay Ready", "reason", err.Error())
 		return nil
 	}
 	data := map[string]string{}
