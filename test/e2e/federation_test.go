@@ -180,11 +180,14 @@ func (f *fellowship) waitForJob(t testing.TB, name string) {
 // uninstallAll uninstalls what is left of the federation, its members first.
 func (f *fellowship) uninstallAll(t testing.TB) {
 	t.Helper()
-	out, err := f.host.Run(t, f.helm, "--namespace", f.namespace, "list", "--all", "--short", "--filter", "^")
-	require.NoError(t, err, out)
-	releases := strings.Fields(out)
+	var stored corev1.SecretList
+	require.NoError(t, f.host.List(context.Background(), &stored, client.InNamespace(f.namespace), client.MatchingLabels{"owner": "helm"}))
+	releases := map[string]bool{}
+	for _, secret := range stored.Items {
+		releases[secret.Labels["name"]] = true
+	}
 	for _, last := range []bool{false, true} {
-		for _, release := range releases {
+		for release := range releases {
 			if (release == f.name) != last {
 				continue
 			}
