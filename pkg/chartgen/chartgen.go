@@ -1,4 +1,5 @@
-// Package chartgen writes what a chart says about its values from their Go types in pkg/values: values.yaml, values.schema.json and README.md.
+// Package chartgen writes what a chart says about its values from their Go types in pkg/values: values.yaml, values.schema.json and README.md; and the
+// templates that both charts share.
 //
 // Names and shapes come from the types, texts from the comments of their fields, defaults from values.DefaultControlPlane and
 // values.DefaultMember, and the README's frame from the chart's README.md.gotmpl. Nothing is said twice.
@@ -38,6 +39,7 @@ func Generate(root string) (map[string][]byte, error) {
 		if files[path.Join(dir, "values.schema.json")], err = schemaJSON(chart, reflect.TypeOf(defaults), comments); err != nil {
 			return nil, fmt.Errorf("write the schema of chart %s: %w", chart, err)
 		}
+		files[path.Join(dir, "templates", "_fedhelm.tpl")] = sharedTemplates(fields)
 		if files[path.Join(dir, "README.md")], err = readme(root, dir, fields); err != nil {
 			return nil, fmt.Errorf("write the README of chart %s: %w", chart, err)
 		}

@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"helm.sh/helm/v3/pkg/chartutil"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"sigs.k8s.io/yaml"
 
@@ -43,22 +42,9 @@ func TestValuesAreTheDefaults(t *testing.T) {
 		t.Run(chart, func(t *testing.T) {
 			read := reflect.New(reflect.TypeOf(defaults))
 			require.NoError(t, yaml.UnmarshalStrict(generated(t, chart, "values.yaml"), read.Interface()))
-			dropEmptyAffinities(read.Elem())
 			// Semantic equality takes an empty list or map for a nil one.
 			assert.True(t, equality.Semantic.DeepEqual(defaults, read.Elem().Interface()), "read:\n%+v\ndefaults:\n%+v", read.Elem().Interface(), defaults)
 		})
-	}
-}
-
-// dropEmptyAffinities makes a pointer to an empty affinity, `affinity: {}`, the nil that it stands for.
-func dropEmptyAffinities(v reflect.Value) {
-	for i := range v.NumField() {
-		switch f := v.Field(i); {
-		case f.Type() == reflect.TypeFor[*corev1.Affinity]() && !f.IsNil() && f.Elem().IsZero():
-			f.SetZero()
-		case f.Kind() == reflect.Struct && f.Type().PkgPath() == valuesPackage:
-			dropEmptyAffinities(f)
-		}
 	}
 }
 

@@ -94,16 +94,13 @@ func (c comments) fields(path string, section reflect.Value) ([]field, error) {
 	return list, nil
 }
 
-// plain gives a leaf's default as values.yaml knows it. Nothing is null, which Helm takes for a key to be dropped: a nil list is [], a nil map or
-// pointer to a struct {}.
+// plain gives a leaf's default as values.yaml knows it. Nothing is null, which Helm takes for a key to be dropped: a nil list is [], a nil map {}.
 func plain(value reflect.Value) (any, error) {
 	switch {
 	case value.Kind() == reflect.Slice && value.IsNil():
 		value = reflect.MakeSlice(value.Type(), 0, 0)
 	case value.Kind() == reflect.Map && value.IsNil():
 		value = reflect.MakeMap(value.Type())
-	case value.Kind() == reflect.Pointer && value.IsNil():
-		value = reflect.New(value.Type().Elem())
 	}
 	// Through JSON, since Kubernetes' types know no other encoding; read as YAML, which tells integers apart.
 	text, err := json.Marshal(value.Interface())

@@ -31,6 +31,7 @@ func schemaJSON(chart string, t reflect.Type, c comments) ([]byte, error) {
 	schema := reflector.ReflectFromType(t)
 	schema.Version = draft07
 	schema.Title = "Values of " + chart
+	schema.Description = "" // the type's comment says the same, of the type
 	if global, ok := schema.Properties.Get("global"); ok {
 		global.AdditionalProperties = nil
 	}

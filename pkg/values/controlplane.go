@@ -11,7 +11,7 @@ const (
 	etcdVersion       = "3.7.0-0"
 )
 
-// ControlPlane is the values of the chart federation-control-plane. The release's name is the federation's.
+// ControlPlane holds the values of the chart federation-control-plane. The release's name is the federation's.
 type ControlPlane struct {
 	// Set by a parent chart for all its charts.
 	Global Global `json:"global"`
@@ -97,7 +97,7 @@ type Etcd struct {
 
 // Persistence is the volume claim of etcd.
 type Persistence struct {
-	// Without a claim the federation's objects last as long as etcd's pod.
+	// Whether etcd's data is kept in a volume claim; without one the federation's objects last as long as etcd's pod.
 	Enabled bool `json:"enabled"`
 	// Size of the claim (kubefed's --etcd-pv-capacity).
 	Size string `json:"size" jsonschema:"pattern=^[0-9]+(\\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?$"`
@@ -122,7 +122,7 @@ type ControllerManager struct {
 
 // Keeper is the CronJob that keeps the federation going.
 type Keeper struct {
-	// Without the keeper, `helm upgrade` is what renews certificates.
+	// Whether the keeper runs; without it certificates are renewed by `helm upgrade` only.
 	Enabled bool `json:"enabled"`
 	// When it runs, in cron's format.
 	Schedule string `json:"schedule" jsonschema:"minLength=9"`

@@ -1,6 +1,6 @@
 package values
 
-// Member is the values of the chart federation-member. The release's name is the cluster's, unless clusterName says otherwise.
+// Member holds the values of the chart federation-member. The release's name is the cluster's, unless clusterName says otherwise.
 type Member struct {
 	// Set by a parent chart for all its charts.
 	Global Global `json:"global"`
@@ -50,7 +50,7 @@ type Credentials struct {
 	// Name of a Secret with a kubeconfig, in the release's namespace.
 	ExistingSecret string `json:"existingSecret"`
 	// Key of the kubeconfig in that Secret.
-	Key string `json:"key" jsonschema:"minLength=1"`
+	Key string `json:"key" jsonschema:"minLength=1,maxLength=253,pattern=^[-._a-zA-Z0-9]+$"`
 	// Context of the kubeconfig; empty stands for the one named like the cluster, else for the only one (kubefed's --cluster-context).
 	Context string `json:"context"`
 	// The host cluster joins its own federation; no kubeconfig is needed.

@@ -5,15 +5,23 @@
 package values
 
 import (
+	"encoding/json"
+
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Global is what a parent chart sets for every chart below it.
+// Global is what a parent chart sets for every chart below it. Keys that other charts read are let pass.
 type Global struct {
 	// Registry for every image of the chart, for mirrors; wins over each image's own registry.
 	ImageRegistry string `json:"imageRegistry"`
 	// Names of image pull Secrets, added to imagePullSecrets.
 	ImagePullSecrets []string `json:"imagePullSecrets"`
+}
+
+// UnmarshalJSON is lenient where the values as a whole are decoded strictly: what else stands in global is for other charts.
+func (g *Global) UnmarshalJSON(data []byte) error {
+	type lenient Global
+	return json.Unmarshal(data, (*lenient)(g))
 }
 
 // Image names a container image. The digest, where given, is added to the tag.
@@ -22,11 +30,11 @@ type Image struct {
 	Registry string `json:"registry"`
 	// Repository in the registry.
 	Repository string `json:"repository"`
-	// Tag; empty stands for the chart's appVersion.
+	// Tag of the image. Empty, which only fedhook and federation-controller-manager may leave it, stands for the chart's appVersion.
 	Tag string `json:"tag"`
 	// Digest, as `sha256:…`.
 	Digest string `json:"digest" jsonschema:"pattern=^(sha256:[0-9a-f]{64})?$"`
-	// When the kubelet pulls the image.
+	// When the kubelet pulls the image: Always, IfNotPresent or Never.
 	PullPolicy string `json:"pullPolicy" jsonschema:"enum=Always,enum=IfNotPresent,enum=Never"`
 }
 
@@ -37,7 +45,7 @@ type Scheduling struct {
 	// Taints the pods tolerate.
 	Tolerations []corev1.Toleration `json:"tolerations"`
 	// Affinity of the pods.
-	Affinity *corev1.Affinity `json:"affinity"`
+	Affinity corev1.Affinity `json:"affinity"`
 	// Priority class of the pods.
 	PriorityClassName string `json:"priorityClassName"`
 }
@@ -56,7 +64,7 @@ type Probes struct {
 type Component struct {
 	// Image of the component.
 	Image Image `json:"image"`
-	// Flags of the component by name, without the dashes. A value overrides the chart's own, null drops the flag.
+	// Flags of the component by name, with or without the leading dashes. A value overrides the chart's own, null drops the flag.
 	ArgOverrides map[string]Argument `json:"argOverrides"`
 	// Requests and limits of the container.
 	Resources corev1.ResourceRequirements `json:"resources"`

@@ -1,33 +1,49 @@
+{{- /* Written by `make generate` from pkg/chartgen/fedhelm.tpl and pkg/values: change them there. */ -}}
 {{/*
-What both charts share. Every helper takes a dict with "context", the root context.
+What both charts share. Every helper takes a dict with "context", the root context. What users write (release, namespace, values) is quoted where it
+stands alone: `true`, `1e3` and `123` are good names, and no strings in YAML.
 */}}
 
-{{/* Labels of an object. Takes: context, component. */}}
-{{- define "fedhelm.labels" -}}
-{{ include "fedhelm.selectorLabels" . }}
-app.kubernetes.io/version: {{ .context.Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .context.Release.Service }}
-app.kubernetes.io/part-of: fedhelm
-helm.sh/chart: {{ printf "%s-%s" .context.Chart.Name .context.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{- with omit .context.Values.commonLabels "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "app.kubernetes.io/part-of" "helm.sh/chart" }}
-{{ toYaml . }}
+{{/*
+Refuses a value that is missing though the chart cannot do without it, before another template stumbles over it. fedhelm.needed, at the end, lists them: the
+sections, and what has a default that is not empty. Takes: the root context.
+*/}}
+{{- define "fedhelm.validate" -}}
+{{- range $key := include "fedhelm.needed" . | fromYamlArray }}
+{{- $value := $.Values }}
+{{- range splitList "." $key }}
+{{- $value = index $value . }}
 {{- end }}
+{{- if kindIs "invalid" $value }}
+{{- fail (printf "%s is null or missing, and the chart needs it: leave it out of your values to have its default, and upgrade with --reset-then-reuse-values instead of --reuse-values" $key) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Labels of an object: the chart's own, then those given, then the common ones; a label that is in two has the first value. Takes: context, component, labels (optional). */}}
+{{- define "fedhelm.labels" -}}
+{{- $labels := include "fedhelm.selectorLabels" . | fromYaml }}
+{{- $_ := set $labels "app.kubernetes.io/version" .context.Chart.AppVersion }}
+{{- $_ := set $labels "app.kubernetes.io/managed-by" .context.Release.Service }}
+{{- $_ := set $labels "app.kubernetes.io/part-of" "fedhelm" }}
+{{- $_ := set $labels "helm.sh/chart" (printf "%s-%s" .context.Chart.Name .context.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") }}
+{{- merge $labels (.labels | default dict) (.context.Values.commonLabels | default dict) | toYaml }}
 {{- end }}
 
 {{/* Labels that find a component's pods. Takes: context, component. */}}
 {{- define "fedhelm.selectorLabels" -}}
 app.kubernetes.io/name: {{ .context.Chart.Name }}
-app.kubernetes.io/instance: {{ .context.Release.Name }}
+app.kubernetes.io/instance: {{ .context.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
-{{/* Metadata of an object that Helm keeps. Takes: context, component, name, annotations (optional). */}}
+{{/* Metadata of an object. Takes: context, component, name, labels and annotations (optional). */}}
 {{- define "fedhelm.metadata" -}}
-name: {{ .name }}
-namespace: {{ .context.Release.Namespace }}
+name: {{ .name | quote }}
+namespace: {{ .context.Release.Namespace | quote }}
 labels:
   {{- include "fedhelm.labels" . | nindent 2 }}
-{{- with merge (dict) (.annotations | default dict) .context.Values.commonAnnotations }}
+{{- with merge (dict) (.annotations | default dict) (.context.Values.commonAnnotations | default dict) }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -36,11 +52,8 @@ annotations:
 {{/* Labels and annotations of a pod. Takes: context, component, values (podLabels, podAnnotations), annotations (optional). */}}
 {{- define "fedhelm.podMetadata" -}}
 labels:
-  {{- include "fedhelm.labels" . | nindent 2 }}
-  {{- with omit .values.podLabels "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
-{{- with merge (dict) .values.podAnnotations (.annotations | default dict) .context.Values.commonAnnotations }}
+  {{- include "fedhelm.labels" (merge (dict "labels" .values.podLabels) .) | nindent 2 }}
+{{- with merge (dict) (.values.podAnnotations | default dict) (.annotations | default dict) (.context.Values.commonAnnotations | default dict) }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -48,17 +61,17 @@ annotations:
 
 {{/* Reference of an image: registry/repository:tag@digest. Takes: context, image. */}}
 {{- define "fedhelm.image" -}}
-{{- $registry := .context.Values.global.imageRegistry | default .image.registry -}}
 {{- $tag := .image.tag | default .context.Chart.AppVersion -}}
-{{- if $registry }}{{ $registry }}/{{ end }}{{ .image.repository }}:{{ $tag }}{{ with .image.digest }}@{{ . }}{{ end }}
+{{- with .context.Values.global.imageRegistry | default .image.registry }}{{ . }}/{{ end }}
+{{- .image.repository }}:{{ $tag }}{{ with .image.digest }}@{{ . }}{{ end }}
 {{- end }}
 
 {{/* What every pod shares: pull secrets, where it runs, and a security context that passes Pod Security "restricted". Takes: context, values. */}}
 {{- define "fedhelm.podSpec" -}}
-{{- with concat .context.Values.global.imagePullSecrets .context.Values.imagePullSecrets | uniq }}
+{{- with concat (.context.Values.global.imagePullSecrets | default list) (.context.Values.imagePullSecrets | default list) | uniq }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 {{- with .values.nodeSelector }}
@@ -74,7 +87,7 @@ affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 securityContext:
   runAsNonRoot: true
@@ -88,7 +101,7 @@ securityContext:
 
 {{/* What every container shares. Takes: context, values (image, resources), capabilities (optional list to add). */}}
 {{- define "fedhelm.container" -}}
-image: {{ include "fedhelm.image" (dict "context" .context "image" .values.image) }}
+image: {{ include "fedhelm.image" (dict "context" .context "image" .values.image) | quote }}
 imagePullPolicy: {{ .values.image.pullPolicy }}
 terminationMessagePolicy: FallbackToLogsOnError
 securityContext:
@@ -105,14 +118,23 @@ resources:
 {{- end }}
 {{- end }}
 
+{{/* The flags that the values override, as JSON by their names without dashes. Takes: the overrides. */}}
+{{- define "fedhelm.flags" -}}
+{{- $flags := dict }}
+{{- range $flag, $value := . }}
+{{- $_ := set $flags (regexReplaceAll "^-+" $flag "") $value }}
+{{- end }}
+{{- toJson $flags }}
+{{- end }}
+
 {{/*
 A component's flags: the chart's own, each overridden or (with null) dropped by the values. Takes: defaults, overrides.
 Numbers go through JSON, because a template prints a large one as 1e+06.
 */}}
 {{- define "fedhelm.arguments" -}}
-{{- $flags := merge (dict) .defaults }}
-{{- range $flag, $value := .overrides }}
-{{- $_ := set $flags ($flag | trimPrefix "--") $value }}
+{{- $flags := .defaults }}
+{{- range $flag, $value := include "fedhelm.flags" .overrides | fromJson }}
+{{- $_ := set $flags $flag $value }}
 {{- end }}
 {{- range $flag, $value := $flags }}
 {{- if not (kindIs "invalid" $value) }}
@@ -121,7 +143,7 @@ Numbers go through JSON, because a template prints a large one as 1e+06.
 {{- end }}
 {{- end }}
 
-{{/* One timing for all three probes of a component. Takes: probes, and check: the probe's action. */}}
+{{/* Timings of a component's probes. Takes: its probes. */}}
 {{- define "fedhelm.probeTimings" -}}
 periodSeconds: {{ .periodSeconds }}
 timeoutSeconds: {{ .timeoutSeconds }}
@@ -138,7 +160,7 @@ failureThreshold: {{ .failureThreshold }}
 {{/* The pod of a hook, and of the keeper: fedhook under an account of its own. Takes: context, name, arguments, volumes and volumeMounts (optional). */}}
 {{- define "fedhelm.fedhookPodSpec" -}}
 {{- $values := .context.Values.hooks -}}
-serviceAccountName: {{ .name }}
+serviceAccountName: {{ .name | quote }}
 restartPolicy: Never
 {{ include "fedhelm.podSpec" (dict "context" .context "values" $values) }}
 containers:
@@ -157,7 +179,7 @@ volumes:
 {{- end }}
 {{- end }}
 
-{{/* Metadata of a hook. Takes: context, component, name, phases, weight, deletePolicy (optional). */}}
+{{/* Metadata of a hook. Takes: context, component, name, phases, weight, outputLogPolicy (optional). */}}
 {{- define "fedhelm.hookMetadata" -}}
 {{- $annotations := dict "helm.sh/hook" .phases "helm.sh/hook-weight" (.weight | toString) "helm.sh/hook-delete-policy" "before-hook-creation,hook-succeeded" -}}
 {{- if hasKey . "outputLogPolicy" -}}
@@ -199,7 +221,7 @@ metadata:
 rules:
   - apiGroups: [""]
     resources: [secrets]
-    resourceNames: [{{ .name }}]
+    resourceNames: [{{ .name | quote }}]
     verbs: [get]
   {{- .rules | trim | nindent 2 }}
 {{- end }}
@@ -209,11 +231,11 @@ rules:
 roleRef:
   apiGroup: rbac.authorization.k8s.io
   kind: Role
-  name: {{ .name }}
+  name: {{ .name | quote }}
 subjects:
   - kind: ServiceAccount
-    name: {{ .name }}
-    namespace: {{ .context.Release.Namespace }}
+    name: {{ .name | quote }}
+    namespace: {{ .context.Release.Namespace | quote }}
 {{- end }}
 
 {{/* A whole hook: its account and the Job that runs fedhook. Takes: context, component, name, phases, arguments, rules. */}}
@@ -232,4 +254,75 @@ spec:
       {{- include "fedhelm.podMetadata" (merge (dict "values" .context.Values.hooks) .) | nindent 6 }}
     spec:
       {{- include "fedhelm.fedhookPodSpec" . | nindent 6 }}
+{{- end }}
+
+{{- define "fedhelm.needed" -}}
+- global
+- clusterDomain
+- dns
+- dns.zoneName
+- apiServer
+- apiServer.replicas
+- apiServer.image
+- apiServer.image.registry
+- apiServer.image.repository
+- apiServer.image.tag
+- apiServer.image.pullPolicy
+- apiServer.probes
+- apiServer.probes.periodSeconds
+- apiServer.probes.timeoutSeconds
+- apiServer.probes.failureThreshold
+- apiServer.service
+- apiServer.service.type
+- apiServer.service.port
+- apiServer.service.addressTimeoutSeconds
+- etcd
+- etcd.image
+- etcd.image.registry
+- etcd.image.repository
+- etcd.image.tag
+- etcd.image.pullPolicy
+- etcd.probes
+- etcd.probes.periodSeconds
+- etcd.probes.timeoutSeconds
+- etcd.probes.failureThreshold
+- etcd.persistence
+- etcd.persistence.enabled
+- etcd.persistence.size
+- kubeControllerManager
+- kubeControllerManager.replicas
+- kubeControllerManager.image
+- kubeControllerManager.image.registry
+- kubeControllerManager.image.repository
+- kubeControllerManager.image.tag
+- kubeControllerManager.image.pullPolicy
+- kubeControllerManager.probes
+- kubeControllerManager.probes.periodSeconds
+- kubeControllerManager.probes.timeoutSeconds
+- kubeControllerManager.probes.failureThreshold
+- controllerManager
+- controllerManager.replicas
+- controllerManager.image
+- controllerManager.image.registry
+- controllerManager.image.repository
+- controllerManager.image.pullPolicy
+- controllerManager.probes
+- controllerManager.probes.periodSeconds
+- controllerManager.probes.timeoutSeconds
+- controllerManager.probes.failureThreshold
+- controllerManager.clusterMonitorPeriod
+- controllerManager.clusterFailureThreshold
+- controllerManager.clusterSuccessThreshold
+- hooks
+- hooks.image
+- hooks.image.registry
+- hooks.image.repository
+- hooks.image.pullPolicy
+- hooks.backoffLimit
+- hooks.activeDeadlineSeconds
+- keeper
+- keeper.enabled
+- keeper.schedule
+- teardown
+- teardown.enabled
 {{- end }}

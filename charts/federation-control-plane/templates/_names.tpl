@@ -22,7 +22,7 @@ https://{{ .Release.Name }}-apiserver.{{ .Release.Namespace }}.svc:{{ .Values.ap
 {{- define "controlPlane.clientVolumes" -}}
 - name: pki
   secret:
-    secretName: {{ .secret }}
+    secretName: {{ .secret | quote }}
     defaultMode: 0440
 - name: client
   configMap:
