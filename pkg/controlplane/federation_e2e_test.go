@@ -79,20 +79,6 @@ func TestRightsInTheFederation(t *testing.T) {
 	require.NoError(t, admin.List(t.Context(), &corev1.SecretList{}))
 }
 
-func TestTeardown(t *testing.T) {
-	r := newRelease(t)
-	teardown := func() error { return r.hook("teardown", nil).Teardown(t.Context()) }
-	require.NoError(t, teardown(), "a federation that was never published has no members")
-
-	require.NoError(t, r.certs())
-	r.service()
-	require.NoError(t, r.publish())
-	require.NoError(t, teardown(), "an API that is gone is a warning")
-	require.Contains(t, r.log.String(), "cannot be asked for")
-	r.values.Teardown.Strict = true
-	require.ErrorContains(t, teardown(), "uninstall their releases")
-}
-
 // The keeper brings a federation back whose etcd was emptied under a running API server, which goes on as if nothing had happened.
 func TestKeepAfterEtcdWasEmptied(t *testing.T) {
 	r := newRelease(t)

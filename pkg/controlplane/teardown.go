@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"k8s.io/client-go/tools/clientcmd"
@@ -24,27 +25,36 @@ const (
 
 // Teardown lets every member go that is still joined. It is best effort: what is left behind is a warning that says where, and an error only with teardown.strict.
 func (h Hook) Teardown(ctx context.Context) error {
-	err := h.letMembersGo(ctx)
-	if err == nil || h.Values.Teardown.Strict {
+	clusters, federation, err := h.members(ctx)
+	if err != nil {
+		err = fmt.Errorf("the members of federation %s cannot be asked for (%w): those still joined keep namespace %s with the federation's account, its ClusterRole and ClusterRoleBinding, and its entry in their DNS; uninstall their releases to remove these",
+			h.Federation, err, v1beta1.NamespaceFederationSystem)
+		h.Log.Warn(err.Error())
+	} else {
+		err = h.letGo(ctx, clusters, federation) // which warns of each thing itself
+	}
+	if h.Values.Teardown.Strict {
 		return err
 	}
-	h.Log.Warn(err.Error())
 	return nil
 }
 
-func (h Hook) letMembersGo(ctx context.Context) error {
-	clusters, federation, err := h.members(ctx)
-	if err != nil {
-		return fmt.Errorf("the members of federation %s cannot be asked for (%w): those still joined keep namespace %s with the federation's account, its ClusterRole and ClusterRoleBinding, and its entry in their DNS; uninstall their releases to remove these",
-			h.Federation, err, v1beta1.NamespaceFederationSystem)
-	}
-	var left []error
+// letGo lets the members go, and gives what was left behind.
+func (h Hook) letGo(ctx context.Context, clusters []v1beta1.Cluster, federation *kube.API) error {
+	// All at once: each may take letGoTimeout to find that a member does not answer.
+	var (
+		group sync.WaitGroup
+		left  = make([]error, len(clusters))
+	)
 	for i := range clusters {
-		h.Log.Info("letting go", "cluster", clusters[i].Name)
-		left = append(left, member.LetGo(ctx, member.LetGoOptions{
-			Host: h.Host.Config, Federation: federation.Config, Namespace: h.Namespace, FederationName: h.Federation, Timeout: letGoTimeout, Log: h.Log,
-		}, &clusters[i]))
+		group.Go(func() {
+			h.Log.Info("letting go", "cluster", clusters[i].Name)
+			left[i] = member.LetGo(ctx, member.LetGoOptions{
+				Host: h.Host.Config, Federation: federation.Config, Namespace: h.Namespace, FederationName: h.Federation, Timeout: letGoTimeout, Log: h.Log,
+			}, &clusters[i])
+		})
 	}
+	group.Wait()
 	return errors.Join(left...)
 }
 

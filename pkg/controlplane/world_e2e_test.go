@@ -126,6 +126,9 @@ func (r *release) hook(phase string, wire *faults.Transport) Hook {
 func (r *release) certs() error   { return r.hook("prepare", nil).Certs(r.Context()) }
 func (r *release) publish() error { return r.hook("publish", nil).Publish(r.Context()) }
 func (r *release) cleanup() error { return r.hook("cleanup", nil).Cleanup(r.Context()) }
+func (r *release) teardown() error {
+	return r.hook("teardown", nil).Teardown(r.Context())
+}
 
 // rules are no more than what the roles of charts/federation-control-plane/templates/_rules.tpl need to give, by phase.
 func rules(phase string) []rbacv1.PolicyRule {
@@ -149,7 +152,7 @@ func rules(phase string) []rbacv1.PolicyRule {
 		"prepare":  prepare,
 		"publish":  publish,
 		"keeper":   append(publish, rule("apps", "deployments", []string{fellowship + "-apiserver"}, "get", "patch")),
-		"teardown": {rule("", "secrets", []string{registrars}, "get")},
+		"teardown": {rule("", "secrets", []string{registrars, "gondor-federation-credentials", "shire-federation-credentials"}, "get")}, // join lends the others
 		"cleanup": {
 			rule("", "secrets", append(certificates, kubeconfig), "get", "delete"),
 			rule("", "secrets", []string{registrars}, "get", "patch", "delete"),

@@ -1,0 +1,78 @@
+package controlplane
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fedhelm/fedhelm/pkg/kube"
+)
+
+// usableTimeout is how long an install waits for the API that it published.
+const usableTimeout = time.Minute
+
+// WaitUntilUsable waits, for a bounded time, until the published API is ready, so that who comes next finds it so. Errors: etcd's claim does not bind, which no waiting mends. An API
+// that takes longer is a warning.
+func (h Hook) WaitUntilUsable(ctx context.Context) error {
+	text, err := h.kubeconfig(ctx, registrarCertificate, h.inCluster())
+	if err != nil {
+		return err
+	}
+	config, err := clientcmd.RESTConfigFromKubeConfig(text)
+	if err != nil {
+		return err
+	}
+	api, err := kube.Connect(config)
+	if err != nil {
+		return err
+	}
+	late := kube.Wait(ctx, pollInterval, usableTimeout, "the federation's API at "+h.inCluster(), func(ctx context.Context) (bool, error) {
+		_, err := api.Raw(ctx, "/readyz")
+		return err == nil, err
+	})
+	if late == nil {
+		return nil
+	}
+	if err := h.checkClaim(ctx); err != nil {
+		return err
+	}
+	h.Log.Warn(fmt.Sprintf("the federation's API is not ready yet: look at the pods of %s and %s in namespace %s", h.object("apiserver"), h.object("etcd"), h.Namespace), "reason", late.Error())
+	return nil
+}
+
+// checkClaim says why etcd has no volume, if it has none.
+func (h Hook) checkClaim(ctx context.Context) error {
+	if !h.Values.Etcd.Persistence.Enabled {
+		return nil
+	}
+	claim := &corev1.PersistentVolumeClaim{}
+	key := client.ObjectKey{Namespace: h.Namespace, Name: h.claimName()}
+	err := h.Host.Get(ctx, key, claim)
+	switch {
+	case apierrors.IsNotFound(err):
+		return fmt.Errorf("etcd's claim %s is not there: make it, or unset etcd.persistence.existingClaim", key)
+	case err != nil:
+		return fmt.Errorf("get PersistentVolumeClaim %s: %w", key, err)
+	case claim.Status.Phase == corev1.ClaimBound:
+		return nil
+	}
+	class := "the default storage class"
+	if claim.Spec.StorageClassName != nil {
+		class = fmt.Sprintf("storage class %q", *claim.Spec.StorageClassName)
+	}
+	return fmt.Errorf("etcd's claim %s is %s and binds to no volume of %s: see why with `kubectl -n %s describe pvc %s`, then uninstall the release and install it with an etcd.persistence.storageClass of `kubectl get storageclass`, or with etcd.persistence.enabled=false",
+		key, claim.Status.Phase, class, h.Namespace, claim.Name)
+}
+
+// claimName is the name of etcd's claim: kubefed's, unless the values name another.
+func (h Hook) claimName() string {
+	if name := h.Values.Etcd.Persistence.ExistingClaim; name != "" {
+		return name
+	}
+	return h.object("federation-apiserver-etcd-claim")
+}
