@@ -36,7 +36,12 @@ certificate and into Secret <federation>-kubeconfig. Without an address it publi
 It never fails for lack of an address: the keeper publishes a late one, or you with this command. To have one for sure, set
 apiServer.service.advertiseAddress, or apiServer.service.type to NodePort.`,
 		Args: cobra.NoArgs,
-		RunE: o.controlPlane(func(ctx context.Context, hook controlplane.Hook) error { return hook.Publish(ctx) }),
+		RunE: o.controlPlane(func(ctx context.Context, hook controlplane.Hook) error {
+			if err := hook.Publish(ctx); err != nil {
+				return err
+			}
+			return hook.WaitUntilUsable(ctx)
+		}),
 	}
 }
 

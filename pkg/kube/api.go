@@ -43,7 +43,7 @@ var mapper = func() meta.RESTMapper {
 	m := meta.NewDefaultRESTMapper(nil)
 	for gv, kinds := range map[schema.GroupVersion]map[string]meta.RESTScope{
 		{Version: "v1"}: {"Namespace": meta.RESTScopeRoot, "Secret": meta.RESTScopeNamespace, "ConfigMap": meta.RESTScopeNamespace,
-			"ServiceAccount": meta.RESTScopeNamespace, "Service": meta.RESTScopeNamespace, "Pod": meta.RESTScopeNamespace},
+			"ServiceAccount": meta.RESTScopeNamespace, "Service": meta.RESTScopeNamespace, "Pod": meta.RESTScopeNamespace, "PersistentVolumeClaim": meta.RESTScopeNamespace},
 		{Group: "rbac.authorization.k8s.io", Version: "v1"}: {"Role": meta.RESTScopeNamespace, "RoleBinding": meta.RESTScopeNamespace,
 			"ClusterRole": meta.RESTScopeRoot, "ClusterRoleBinding": meta.RESTScopeRoot},
 		{Group: "apps", Version: "v1"}:                 {"Deployment": meta.RESTScopeNamespace},

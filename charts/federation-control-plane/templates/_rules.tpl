@@ -44,6 +44,10 @@ Rules of the hooks' roles. The Secrets are those of pkg/controlplane's table; a 
   resourceNames:
     {{- include "controlPlane.publishedSecrets" . | nindent 4 }}
   verbs: [get, patch]
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  resourceNames: [{{ include "controlPlane.etcdClaim" . }}]
+  verbs: [get]
 {{- end }}
 
 {{/* To keep certificates and addresses, and to restart an API server whose data is gone. */}}
