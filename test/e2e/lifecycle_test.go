@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 
@@ -16,11 +17,17 @@ import (
 	"github.com/fedhelm/fedhelm/test/clusters"
 )
 
-// helmVersions are the programs of both major versions of Helm.
-var helmVersions = []string{"helm", "helm4"}
+// helmVersions are the programs of both major versions of Helm, or the one given outside of the long tests: each chart's lifecycle is tried
+// with one of them then.
+func helmVersions(short string) []string {
+	if os.Getenv("FEDHELM_TEST") == "long" {
+		return []string{"helm", "helm4"}
+	}
+	return []string{short}
+}
 
 func TestControlPlaneLifecycle(t *testing.T) {
-	for _, helm := range helmVersions {
+	for _, helm := range helmVersions("helm") {
 		t.Run(helm, func(t *testing.T) {
 			f := newFellowship(t, helm)
 			before := f.host.TakeSnapshot(t)
@@ -95,7 +102,7 @@ func TestControlPlaneLifecycle(t *testing.T) {
 }
 
 func TestMemberLifecycle(t *testing.T) {
-	for _, helm := range helmVersions {
+	for _, helm := range helmVersions("helm4") {
 		t.Run(helm, func(t *testing.T) {
 			f := newFellowship(t, helm)
 			gondor := clusters.Open(t, clusters.Gondor)
