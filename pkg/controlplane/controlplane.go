@@ -66,5 +66,8 @@ func (h Hook) now() time.Time {
 func (h Hook) serviceNames(service string) []string {
 	names := []string{service, service + "." + h.Namespace}
 	qualified := names[1] + ".svc"
-	return append(names, qualified, qualified+"."+strings.TrimSuffix(h.Values.ClusterDomain, "."))
+	return append(names, qualified, qualified+"."+h.domain())
 }
+
+// domain is the host cluster's DNS domain, without a dot at its end.
+func (h Hook) domain() string { return strings.TrimSuffix(h.Values.ClusterDomain, ".") }

@@ -35,9 +35,9 @@ var authorities = []string{authorityOfAPI, authorityOfEtcd, authorityOfFrontProx
 // leaves is the table of certificates; a row's Name is the component that holds it. addresses are those under which the API is reached from outside.
 func (h Hook) leaves(addresses []string) []pki.Leaf {
 	local := []string{"localhost", "127.0.0.1"}
-	etcd := slices.Concat(h.serviceNames(h.object("etcd")), local)
+	etcd := slices.Concat(h.serviceNames(h.object("etcd")), h.serviceNames("*." + h.object("etcd"))[1:], local) // the service's and its pods'
 	apiserver := slices.Concat(h.serviceNames(h.object("apiserver")), local,
-		[]string{"kubernetes", "kubernetes.default", "kubernetes.default.svc"}, h.Values.APIServer.CertificateSANs, addresses)
+		[]string{"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc." + h.domain()}, h.Values.APIServer.CertificateSANs, addresses)
 	return []pki.Leaf{
 		{Name: servingCertificate, Authority: authorityOfAPI, CommonName: "kube-apiserver", Names: unique(apiserver), Usages: pki.Server},
 		{Name: "apiserver-etcd-client", Authority: authorityOfEtcd, CommonName: "kube-apiserver-etcd-client", Usages: pki.Client},
