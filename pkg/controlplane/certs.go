@@ -33,10 +33,12 @@ func (h Hook) Certs(ctx context.Context) error {
 
 // ensureCertificates reads all Secrets, makes all that is wanting, and then stores it, the CAs first.
 func (h Hook) ensureCertificates(ctx context.Context, addresses []string) error {
-	err := h.ensureCertificatesOnce(ctx, addresses)
-	if apierrors.IsConflict(err) {
-		// Another run was faster, such as the keeper's: what it made is as good.
-		err = h.ensureCertificatesOnce(ctx, addresses)
+	var err error
+	for range len(authorities) + 2 {
+		// A conflict says that another run was faster, such as the keeper's, with one of the CAs or the service account key: what it made is as good.
+		if err = h.ensureCertificatesOnce(ctx, addresses); !apierrors.IsConflict(err) {
+			return err
+		}
 	}
 	return err
 }

@@ -25,6 +25,7 @@ const annotationRestarted = "federation.fedhelm.dev/restarted-at"
 func (h Hook) Keep(ctx context.Context, config *rest.Config) error {
 	certificates := h.Certs(ctx)
 	api := h.keepAPI(ctx, config)
+	h.Values.APIServer.Service.AddressTimeoutSeconds = 0 // the next run looks again
 	published := h.Publish(ctx)
 	return errors.Join(certificates, api, published)
 }
