@@ -14,16 +14,13 @@ Rules of the hooks' roles. The Secrets are those of pkg/controlplane's table; a 
 - federation-registrars
 {{- end }}
 
-{{/* To keep the certificates, the serving one with the addresses under which the API is reached. create cannot be limited to names. */}}
+{{/* To keep the certificates, the serving one with the addresses under which the API is reached. An object that is created by apply can be limited to names. */}}
 {{- define "controlPlane.certificateRules" -}}
-- apiGroups: [""]
-  resources: [secrets]
-  verbs: [create]
 - apiGroups: [""]
   resources: [secrets]
   resourceNames:
     {{- include "controlPlane.certificateSecrets" . | nindent 4 }}
-  verbs: [get, patch]
+  verbs: [get, create, patch]
 - apiGroups: [""]
   resources: [secrets]
   resourceNames: [{{ .Release.Name }}-kubeconfig]
@@ -43,7 +40,7 @@ Rules of the hooks' roles. The Secrets are those of pkg/controlplane's table; a 
   resources: [secrets]
   resourceNames:
     {{- include "controlPlane.publishedSecrets" . | nindent 4 }}
-  verbs: [get, patch]
+  verbs: [get, create, patch]
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   resourceNames: [{{ include "controlPlane.etcdClaim" . }}]
@@ -72,7 +69,11 @@ Rules of the hooks' roles. The Secrets are those of pkg/controlplane's table; a 
   resources: [secrets]
   resourceNames:
     {{- include "controlPlane.certificateSecrets" . | nindent 4 }}
-    {{- include "controlPlane.publishedSecrets" . | nindent 4 }}
+    - {{ .Release.Name }}-kubeconfig
+  verbs: [get, delete]
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [federation-registrars]
   verbs: [get, patch, delete]
 {{- end }}
 
@@ -85,6 +86,6 @@ Rules of the hooks' roles. The Secrets are those of pkg/controlplane's table; a 
   resources: [secrets]
   resourceNames:
     {{- include "controlPlane.certificateSecrets" . | nindent 4 }}
-    {{- include "controlPlane.publishedSecrets" . | nindent 4 }}
+    - {{ .Release.Name }}-kubeconfig
   verbs: [get]
 {{- end }}

@@ -1,4 +1,4 @@
-{{/* To read what joins the cluster, to keep the credentials the federation uses, and to lend them to it. create cannot be limited to names. */}}
+{{/* To read what joins the cluster, to keep the credentials the federation uses, and to lend them to it. An object that is created by apply can be limited to names. */}}
 {{- define "member.joinRules" -}}
 {{- $secret := include "member.credentialsSecret" . -}}
 - apiGroups: [""]
@@ -11,17 +11,11 @@
 - apiGroups: [""]
   resources: [secrets]
   resourceNames: [{{ $secret | quote }}]
-  verbs: [get, patch, delete]
+  verbs: [get, create, patch, delete]
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [roles, rolebindings]
   resourceNames: [{{ $secret | quote }}]
-  verbs: [get, patch, delete]
-- apiGroups: [""]
-  resources: [secrets]
-  verbs: [create]
-- apiGroups: [rbac.authorization.k8s.io]
-  resources: [roles, rolebindings]
-  verbs: [create]
+  verbs: [get, create, patch, delete]
 {{- end }}
 
 {{- define "member.unjoinRules" -}}
@@ -36,7 +30,7 @@
 - apiGroups: [""]
   resources: [secrets]
   resourceNames: [{{ $secret | quote }}]
-  verbs: [get, delete]
+  verbs: [get, patch, delete]
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [roles, rolebindings]
   resourceNames: [{{ $secret | quote }}]
