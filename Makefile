@@ -4,7 +4,6 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-CACHE ?= $(or $(FEDHELM_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/fedhelm)
 # As static binaries: without cgo the packages built for the clusters' programs are the tests' too. Race detection is the exception.
 export CGO_ENABLED ?= 0
 TOOL := go tool -modfile=tools/go.mod
@@ -40,20 +39,21 @@ test-integration: tools-test ## Packages against real API servers, etcd and Core
 
 .PHONY: test-e2e
 test-e2e: clusters ## Both charts on real clusters
-	go test -tags e2e -count=1 -timeout 40m -v ./test/e2e/... 2>&1 | scripts/lib/test-output
+	go test -tags clusters -count=1 -timeout 5m ./pkg/member/...
+	go test -tags e2e -count=1 -timeout 40m -v ./test/e2e/...
 
 .PHONY: test-long
 test-long: clusters ## Whole matrices and soaks
-	FEDHELM_TEST=long go test -tags e2e -count=1 -timeout 170m -v ./test/e2e/... 2>&1 | scripts/lib/test-output
+	FEDHELM_TEST=long go test -tags e2e -count=1 -timeout 170m -v ./test/e2e/...
 
 .PHONY: bench
 bench: clusters ## Benchmarks, as ratios to a floor; the results are kept in docs/benchmarks.md
 	go test -tags e2e -count=1 -timeout 60m -v -run '^$$' -bench . -benchtime 5x ./test/bench/...
 
 .PHONY: clusters
-clusters: image ## Bring up the local clusters, with the images in them
-	scripts/local-cluster up $(CLUSTERS)
-	scripts/local-cluster load-image all
+clusters: ## Bring up the local clusters, with the images in them
+	scripts/build-tools kubectl helm helm4
+	archives=$$(scripts/image); scripts/local-cluster up $(CLUSTERS); scripts/local-cluster load-image all $$archives
 
 .PHONY: tools-test
 tools-test:
