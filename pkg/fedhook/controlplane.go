@@ -10,6 +10,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/fedhelm/fedhelm/pkg/controlplane"
+	"github.com/fedhelm/fedhelm/pkg/kube"
 	"github.com/fedhelm/fedhelm/pkg/values"
 )
 
@@ -122,23 +123,8 @@ restarted first, since it does not notice. To run the keeper now, with its own r
 
 // controlPlane gives a command's work the control plane it is for.
 func (o *options) controlPlane(work func(context.Context, controlplane.Hook) error) func(*cobra.Command, []string) error {
-	return o.run(func(ctx context.Context) error {
-		if err := o.checkFederation(); err != nil {
-			return err
-		}
-		host, namespace, err := o.connect()
-		if err != nil {
-			return err
-		}
-		text, err := o.readValues(ctx, host, namespace)
-		if err != nil {
-			return err
-		}
-		decoded, err := values.DecodeControlPlane(text)
-		if err != nil {
-			return err
-		}
-		return work(ctx, controlplane.Hook{Federation: o.release, Namespace: namespace, Values: decoded, Host: host, Log: o.log})
+	return withValues(o, o.checkFederation, values.DecodeControlPlane, func(ctx context.Context, host *kube.API, namespace string, v values.ControlPlane) error {
+		return work(ctx, controlplane.Hook{Federation: o.release, Namespace: namespace, Values: v, Host: host, Log: o.log})
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fedhelm/fedhelm/pkg/kube"
 	"github.com/fedhelm/fedhelm/pkg/member"
 	"github.com/fedhelm/fedhelm/pkg/values"
 )
@@ -33,22 +34,7 @@ warning that says where it is and how to remove it by hand, and makes unjoin fai
 
 // member gives a command's work the cluster it is for.
 func (o *options) member(work func(context.Context, member.Hook) error) func(*cobra.Command, []string) error {
-	return o.run(func(ctx context.Context) error {
-		if err := o.checkRelease(); err != nil {
-			return err
-		}
-		host, namespace, err := o.connect()
-		if err != nil {
-			return err
-		}
-		text, err := o.readValues(ctx, host, namespace)
-		if err != nil {
-			return err
-		}
-		decoded, err := values.DecodeMember(text)
-		if err != nil {
-			return err
-		}
-		return work(ctx, member.Hook{Release: o.release, Namespace: namespace, Values: decoded, Host: host, Log: o.log})
+	return withValues(o, o.checkRelease, values.DecodeMember, func(ctx context.Context, host *kube.API, namespace string, v values.Member) error {
+		return work(ctx, member.Hook{Release: o.release, Namespace: namespace, Values: v, Host: host, Log: o.log})
 	})
 }

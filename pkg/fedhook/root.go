@@ -183,6 +183,28 @@ func (o *options) checkRelease() error {
 	return nil
 }
 
+// withValues gives a command's work the host cluster, the namespace of the release in it, and the release's values.
+func withValues[V any](o *options, check func() error, decode func([]byte) (V, error), work func(context.Context, *kube.API, string, V) error) func(*cobra.Command, []string) error {
+	return o.run(func(ctx context.Context) error {
+		if err := check(); err != nil {
+			return err
+		}
+		host, namespace, err := o.connect()
+		if err != nil {
+			return err
+		}
+		text, err := o.readValues(ctx, host, namespace)
+		if err != nil {
+			return err
+		}
+		decoded, err := decode(text)
+		if err != nil {
+			return err
+		}
+		return work(ctx, host, namespace, decoded)
+	})
+}
+
 // readValues gives the text of the release's values, from the file or the Secret.
 func (o *options) readValues(ctx context.Context, host *kube.API, namespace string) ([]byte, error) {
 	switch {
