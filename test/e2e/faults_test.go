@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,21 +35,23 @@ func TestHookPodKilled(t *testing.T) {
 	gondor := clusters.Open(t, clusters.Gondor)
 	for _, step := range []struct {
 		job string
-		run func()
+		// phases in which the pod is killed: certs is too quick to be seen running every time.
+		phases []corev1.PodPhase
+		run    func()
 	}{
-		{"fellowship-prepare", func() { f.install(t) }},
-		{"gondor-join", func() { f.join(t, gondor) }},
+		{"fellowship-prepare", []corev1.PodPhase{corev1.PodPending, corev1.PodRunning}, func() { f.install(t) }},
+		{"gondor-join", []corev1.PodPhase{corev1.PodRunning}, func() { f.join(t, gondor) }},
 	} {
 		killed := make(chan int, 1)
-		go func() { killed <- f.killFirstPod(t, step.job) }()
+		go func() { killed <- f.killFirstPod(t, step.job, step.phases) }()
 		step.run()
 		require.Equal(t, 1, <-killed, "no pod of Job %s was there to be killed", step.job)
 	}
 	f.waitForCluster(t, f.api(t), "gondor", "True")
 }
 
-// killFirstPod deletes the first pod of a Job as soon as it is on a node, without grace, and gives how many it killed.
-func (f *fellowship) killFirstPod(t *testing.T, job string) int {
+// killFirstPod deletes the first pod of a Job as soon as it is on a node and in one of the phases, without grace, and gives how many it killed.
+func (f *fellowship) killFirstPod(t *testing.T, job string, phases []corev1.PodPhase) int {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	ticker := time.NewTicker(20 * time.Millisecond)
@@ -57,7 +60,7 @@ func (f *fellowship) killFirstPod(t *testing.T, job string) int {
 		var pods corev1.PodList
 		if err := f.host.List(ctx, &pods, client.InNamespace(f.namespace), client.MatchingLabels{"job-name": job}); err == nil {
 			for _, pod := range pods.Items {
-				if pod.Spec.NodeName == "" {
+				if pod.Spec.NodeName == "" || !slices.Contains(phases, pod.Status.Phase) {
 					continue
 				}
 				if err := f.host.Delete(ctx, &pod, client.GracePeriodSeconds(0)); err == nil {
