@@ -125,7 +125,7 @@ type Keeper struct {
 	// Whether the keeper runs; without it certificates are renewed by `helm upgrade` only.
 	Enabled bool `json:"enabled"`
 	// When it runs, in cron's format.
-	Schedule string `json:"schedule" jsonschema:"minLength=9"`
+	Schedule string `json:"schedule" jsonschema:"minLength=6"`
 }
 
 // Teardown is what uninstalling the control plane does about its members.

@@ -37,10 +37,12 @@ app.kubernetes.io/instance: {{ .context.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
-{{/* Metadata of an object. Takes: context, component, name, labels and annotations (optional). */}}
+{{/* Metadata of an object. Takes: context, component, name, and optional labels, annotations and clusterScoped: true for what is in no namespace. */}}
 {{- define "fedhelm.metadata" -}}
 name: {{ .name | quote }}
+{{- if not .clusterScoped }}
 namespace: {{ .context.Release.Namespace | quote }}
+{{- end }}
 labels:
   {{- include "fedhelm.labels" . | nindent 2 }}
 {{- with merge (dict) (.annotations | default dict) (.context.Values.commonAnnotations | default dict) }}

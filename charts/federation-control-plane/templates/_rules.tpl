@@ -43,7 +43,7 @@ Rules of the hooks' roles. The Secrets are those of pkg/controlplane's table; a 
   verbs: [get, create, patch]
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
-  resourceNames: [{{ include "controlPlane.etcdClaim" . }}]
+  resourceNames: [{{ include "controlPlane.etcdClaim" . | quote }}]
   verbs: [get]
 {{- end }}
 
