@@ -201,9 +201,9 @@ apiVersion: v1
 kind: Secret
 metadata:
   {{- include "fedhelm.hookMetadata" (merge (dict "weight" -30) (omit . "outputLogPolicy")) | nindent 2 }}
-stringData:
-  values.yaml: |
-    {{- toYaml .context.Values | nindent 4 }}
+{{- /* Not stringData: the API does not store it, so server-side apply finds a conflict in it with whoever applied it before. */}}
+data:
+  values.yaml: {{ toYaml .context.Values | b64enc }}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
