@@ -185,7 +185,7 @@ func secretValues(o object) string {
 	if secret == nil {
 		return ""
 	}
-	return secret.StringData["values.yaml"]
+	return string(secret.Data["values.yaml"])
 }
 
 // pod is the pod that an object starts.
