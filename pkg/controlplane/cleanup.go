@@ -12,7 +12,7 @@ import (
 )
 
 // Cleanup removes what the hooks made, by the table of names: certificates, kubeconfigs, and this federation's key of the Secret that the namespace's federations
-// share. What is gone already is well, what is not the release's own stays with a warning.
+// share; and the Jobs of hooks that failed. What is gone already is well, what is not the release's own stays with a warning.
 func (h Hook) Cleanup(ctx context.Context) error {
 	return kube.RetryForbidden(ctx, forbiddenTimeout, h.cleanup)
 }
@@ -30,6 +30,7 @@ func (h Hook) cleanup(ctx context.Context) error {
 		failed = append(failed, h.unlessForeign(err))
 	}
 	failed = append(failed, h.unlessForeign(h.removeRegistrar(ctx)))
+	failed = append(failed, kube.DeleteHookJobs(ctx, h.Host, h.Namespace, h.Federation, h.object("prepare"), h.object("publish"), h.object("teardown")))
 	return errors.Join(failed...)
 }
 

@@ -156,6 +156,7 @@ func rules(phase string) []rbacv1.PolicyRule {
 		"cleanup": {
 			rule("", "secrets", append(certificates, kubeconfig), "get", "delete"),
 			rule("", "secrets", []string{registrars}, "get", "patch", "delete"),
+			rule("batch", "jobs", []string{fellowship + "-prepare", fellowship + "-publish", fellowship + "-teardown"}, "get", "delete"),
 		},
 	}[phase]
 }

@@ -47,6 +47,7 @@ var mapper = func() meta.RESTMapper {
 		{Group: "rbac.authorization.k8s.io", Version: "v1"}: {"Role": meta.RESTScopeNamespace, "RoleBinding": meta.RESTScopeNamespace,
 			"ClusterRole": meta.RESTScopeRoot, "ClusterRoleBinding": meta.RESTScopeRoot},
 		{Group: "apps", Version: "v1"}:                 {"Deployment": meta.RESTScopeNamespace},
+		{Group: "batch", Version: "v1"}:                {"Job": meta.RESTScopeNamespace},
 		{Group: "authorization.k8s.io", Version: "v1"}: {"SelfSubjectAccessReview": meta.RESTScopeRoot},
 		apiextensionsv1.SchemeGroupVersion:             {"CustomResourceDefinition": meta.RESTScopeRoot},
 		v1beta1.GroupVersion:                           {"Cluster": meta.RESTScopeRoot},

@@ -429,6 +429,16 @@ func (u *unjoin) noteLeft(ctx context.Context) {
 	}
 }
 
+// EnsureFailedJoinGone deletes the Job of a join that failed, which Helm leaves.
+func (u *unjoin) EnsureFailedJoinGone(ctx context.Context) {
+	err := u.onHost(ctx, func(ctx context.Context) error {
+		return kube.DeleteHookJobs(ctx, u.host, u.Namespace, u.Release, u.Release+"-join")
+	})
+	if err != nil {
+		u.leave(err)
+	}
+}
+
 // EnsureCredentialsGone deletes in the host cluster the credentials Secret and what lent it to the federation. A strict run that left something in the member keeps them for
 // the next try.
 func (u *unjoin) EnsureCredentialsGone(ctx context.Context) {

@@ -340,6 +340,9 @@ func (r *release) account(action string) *rest.Config {
 		{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{h.secretName()}, Verbs: write},
 		{APIGroups: []string{rbacv1.GroupName}, Resources: []string{"roles", "rolebindings"}, ResourceNames: []string{h.secretName()}, Verbs: write},
 	}
+	if action == "unjoin" {
+		rules = append(rules, rbacv1.PolicyRule{APIGroups: []string{"batch"}, Resources: []string{"jobs"}, ResourceNames: []string{r.name + "-join"}, Verbs: []string{"get", "delete"}})
+	}
 	at := metav1.ObjectMeta{Namespace: r.namespace, Name: name}
 	for _, obj := range []client.Object{
 		&rbacv1.Role{TypeMeta: metav1.TypeMeta{APIVersion: "rbac.authorization.k8s.io/v1", Kind: "Role"}, ObjectMeta: at, Rules: rules},

@@ -3,12 +3,16 @@
 package e2e
 
 import (
+	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
@@ -47,7 +51,7 @@ func TestUnjoin(t *testing.T) {
 	})
 	t.Run("the federation's credentials are revoked, and the given ones do it", func(t *testing.T) {
 		joinQuickly(t)
-		require.NoError(t, gondor.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: v1beta1.NamespaceFederationSystem, Name: "gondor-fellowship-token"}}))
+		f.revoke(t, gondor)
 		f.uninstall(t, "gondor")
 		requireNothingInHost(t)
 		gondor.RequireUnchanged(t, before)
@@ -56,7 +60,7 @@ func TestUnjoin(t *testing.T) {
 		f.kubectl(t, "create", "secret", "generic", "gondor-kubeconfig", "--from-file=kubeconfig="+gondor.Kubeconfig)
 		f.must(t, "install", "gondor", clusters.MemberChart, "--set", "unjoin.timeoutSeconds=5")
 		f.kubectl(t, "delete", "secret", "gondor-kubeconfig")
-		require.NoError(t, gondor.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: v1beta1.NamespaceFederationSystem, Name: "gondor-fellowship-token"}}))
+		f.revoke(t, gondor)
 		said := f.uninstall(t, "gondor")
 		require.Contains(t, said, "is left", "it does not say what is left")
 		requireNothingInHost(t)
@@ -90,5 +94,20 @@ func TestUnjoin(t *testing.T) {
 		f.uninstall(t, "gondor")
 		requireNothingInHost(t)
 		gondor.RequireUnchanged(t, before)
+	})
+}
+
+// revoke deletes the token that the federation has in the member, and waits until the member's API has forgotten it too.
+func (f *fellowship) revoke(t *testing.T, member *clusters.Cluster) {
+	t.Helper()
+	config := rest.AnonymousClientConfig(member.Config)
+	config.BearerToken = string(f.secret(t, member.Name+"-federation-credentials").Data["token"])
+	federation, err := client.New(config, client.Options{Scheme: clusters.Scheme})
+	require.NoError(t, err)
+	token := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: v1beta1.NamespaceFederationSystem, Name: member.Name + "-fellowship-token"}}
+	require.NoError(t, member.Delete(t.Context(), token))
+	clusters.Eventually(t, time.Minute, "the token to be refused", func(ctx context.Context) (bool, error) {
+		err := federation.Get(ctx, client.ObjectKey{Name: "default"}, &corev1.Namespace{})
+		return apierrors.IsUnauthorized(err), nil
 	})
 }

@@ -75,6 +75,10 @@ Rules of the hooks' roles. The Secrets are those of pkg/controlplane's table; a 
   resources: [secrets]
   resourceNames: [federation-registrars]
   verbs: [get, patch, delete]
+- apiGroups: [batch]
+  resources: [jobs]
+  resourceNames: [{{ .Release.Name }}-prepare, {{ .Release.Name }}-publish, {{ .Release.Name }}-teardown]
+  verbs: [get, delete]
 {{- end }}
 
 {{/* To show the federation: everything it names, and nothing to change. */}}

@@ -35,4 +35,8 @@
   resources: [roles, rolebindings]
   resourceNames: [{{ $secret | quote }}]
   verbs: [get, delete]
+- apiGroups: [batch]
+  resources: [jobs]
+  resourceNames: [{{ .Release.Name }}-join]
+  verbs: [get, delete]
 {{- end }}
