@@ -80,6 +80,17 @@ var rules = []rule{{
 	},
 	broken: []broken{{gondor, "templates/hooks/join.yaml", "  labels:\n", "  labels:\n    helm.sh/chart: again\n"}},
 }, {
+	says: "Secrets have data alone: with stringData, server-side apply conflicts with itself",
+	check: func(r rendering) (complaints []string) {
+		for _, o := range r.objects {
+			if secret, _ := o.Object.(*corev1.Secret); secret != nil && len(secret.StringData) > 0 {
+				complaints = append(complaints, fmt.Sprintf("%s has stringData", o))
+			}
+		}
+		return complaints
+	},
+	broken: []broken{{gondor, "templates/hooks/join.yaml", "\ndata:", "\nstringData:"}},
+}, {
 	says: "every object has a name of its own, after the release or its cluster, in the release's namespace; only a host cluster that joins itself gets roles for the whole cluster",
 	check: func(r rendering) (complaints []string) {
 		seen := map[string]bool{}
@@ -438,7 +449,7 @@ var rules = []rule{{
 		for _, p := range r.pods() {
 			for _, c := range p.containers() {
 				match := image.FindStringSubmatch(c.Image)
-				if mirror := r.value("global.imageRegistry"); match == nil || mirror != "" && match[1] != mirror {
+				if mirror, _ := r.value("global.imageRegistry").(string); match == nil || mirror != "" && match[1] != mirror {
 					complaints = append(complaints, fmt.Sprintf("%s, container %s, has image %s", p.owner, c.Name, c.Image))
 				}
 			}
@@ -470,7 +481,7 @@ var rules = []rule{{
 		}
 		return complaints
 	},
-	broken: []broken{{gondor, "templates/hooks/join.yaml", `clusterName:`, `clustersName:`}},
+	broken: []broken{{gondor, "templates/hooks/join.yaml", `values.yaml: YW5u`, `values.yaml: YW5v`}},
 }}
 
 // phases are the groups of phases that a hook may belong to.

@@ -39,18 +39,18 @@ var factors = map[string][]factor{
 		{``, `etcd: {persistence: {keep: true, storageClass: "1", size: "1"}}`, `etcd: {persistence: {existingClaim: "1"}}`, `etcd: {persistence: {enabled: false, storageClass: "-"}}`},
 		{``, `{keeper: {enabled: false}, teardown: {enabled: false}}`, `{keeper: {schedule: "@hourly"}, teardown: {strict: true}}`},
 		{``, `{apiServer: {argOverrides: {anonymous-auth: false, v: 4}}, etcd: {argOverrides: {quota-backend-bytes: 8589934592}}}`},
-		{``, sections(everywhere, "apiServer", "etcd", "kubeControllerManager", "controllerManager", "hooks")},
+		{``, inSections(everywhere, "apiServer", "etcd", "kubeControllerManager", "controllerManager", "hooks")},
 	}, common...),
 	member: append([]factor{
 		{``, `credentials: {existingSecret: "1", key: "2", context: "3"}`, `credentials: {kubeconfig: "a: 1\n---\nb: 2\n", key: "1"}`, `credentials: {inCluster: true}`},
 		{``, `unjoin: {enabled: false}`, `unjoin: {strict: true, policy: Delete}`},
 		{``, `{secretName: 11kingdom, federation: fellowship, region: "1", zones: ["1"]}`},
-		{``, sections(everywhere, "hooks")},
+		{``, inSections(everywhere, "hooks")},
 	}, common...),
 }
 
-// sections gives each section the same values.
-func sections(values string, sections ...string) string {
+// inSections gives each section the same values.
+func inSections(values string, sections ...string) string {
 	return strings.Join(sections, ":"+values) + ":" + values
 }
 
