@@ -1,0 +1,83 @@
+package charts
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// What a user gets wrong is refused before anything is made, by the schema where it can see it, else by a template. Each says in one sentence what to do.
+func TestBadInput(t *testing.T) {
+	const notALabel = "use lower case letters, digits and dashes, beginning with a letter and ending with a letter or digit"
+	long := strings.Repeat("a", 41)
+	for name, test := range map[string]struct {
+		release
+		says string
+	}{
+		"federation that is no label": {release{chart: controlPlane, name: "gondor_needs-no_king"},
+			`the release's name is the federation's, and "gondor_needs-no_king" is no RFC 1035 label: ` + notALabel},
+		"federation with a digit first": {release{chart: controlPlane, name: "11kingdom"},
+			`the release's name is the federation's, and "11kingdom" is no RFC 1035 label: ` + notALabel},
+		"federation with a dot": {release{chart: controlPlane, name: "middle.earth"},
+			`the release's name is the federation's, and "middle.earth" is no RFC 1035 label: ` + notALabel},
+		"federation too long": {release{chart: controlPlane, name: long},
+			`the release's name is the federation's, and "` + long + `" has 41 characters where at most 40 are allowed: choose a shorter one`},
+		"unknown value": {fellowship.with(`etcd: {replicas: 3}`),
+			`at '/etcd': additional properties 'replicas' not allowed`},
+		"unknown section": {gondor.with(`credential: {context: gondor}`),
+			`at '': additional properties 'credential' not allowed`},
+		"wrong type": {fellowship.with(`apiServer: {service: {port: https}}`),
+			`at '/apiServer/service/port': got string, want integer`},
+		"wrong word": {fellowship.with(`apiServer: {service: {type: Ingress}}`),
+			`at '/apiServer/service/type': value must be one of 'LoadBalancer', 'NodePort', 'ClusterIP'`},
+		"deadline beyond Helm's": {gondor.with(`hooks: {activeDeadlineSeconds: 600}`),
+			`at '/hooks/activeDeadlineSeconds': maximum: got 600, want 290`},
+		"node port without a port on nodes": {fellowship.with(`apiServer: {service: {type: ClusterIP, nodePort: 30443}}`),
+			`apiServer.service.nodePort is 30443, but a Service of type ClusterIP has no node port: set apiServer.service.type to NodePort or LoadBalancer, or nodePort to 0`},
+		"claim that is not used": {fellowship.with(`etcd: {persistence: {enabled: false, existingClaim: data}}`),
+			`etcd.persistence.existingClaim names claim "data", but etcd.persistence.enabled is false: set it to true to use the claim`},
+		"stock image without a tag": {fellowship.with(`etcd: {image: {tag: ""}}`),
+			`etcd.image.tag is empty, which only fedhelm's own images may leave it: give the image's tag, or leave the value out to have its default`},
+		"section that is null": {fellowship.with(`apiServer: {service: null}`),
+			`apiServer.service is null or missing, and the chart needs it: leave it out of your values to have its default, and upgrade with --reset-then-reuse-values instead of --reuse-values`},
+
+		"cluster that is no label": {gondor.with(`clusterName: gondor_needs-no_king`),
+			`at '/clusterName': 'gondor_needs-no_king' does not match pattern '^([a-z]([-a-z0-9]*[a-z0-9])?)?$'`},
+		"cluster too long": {gondor.with(`clusterName: ` + long),
+			`at '/clusterName': maxLength: got 41, want 40`},
+		"cluster that is no label, from the release": {release{chart: member, name: "gondor_needs-no_king"},
+			`the cluster name "gondor_needs-no_king" is no RFC 1035 label: set clusterName (or the release's name) to lower case letters, digits and dashes, beginning with a letter and ending with a letter or digit`},
+		"cluster too long, from the release": {release{chart: member, name: long},
+			`the cluster name "` + long + `" has 41 characters where at most 40 are allowed: set clusterName to a shorter one`},
+		"release too long": {release{chart: member, name: long, values: `clusterName: gondor`},
+			`the release name "` + long + `" has 41 characters where at most 40 are allowed: choose a shorter one`},
+		"federation to join that is no label": {gondor.with(`federation: The-Fellowship`),
+			`at '/federation': 'The-Fellowship' does not match pattern '^([a-z]([-a-z0-9]*[a-z0-9])?)?$'`},
+		"two kubeconfigs": {gondor.with(`credentials: {kubeconfig: x, existingSecret: own}`),
+			`credentials.kubeconfig and credentials.existingSecret both give a kubeconfig: give one of them`},
+		"a kubeconfig for the host cluster": {gondor.with(`credentials: {inCluster: true, kubeconfig: x}`),
+			`credentials.inCluster joins the host cluster itself and needs no kubeconfig: give one of credentials.inCluster, credentials.kubeconfig and credentials.existingSecret`},
+		"a Secret for the host cluster": {gondor.with(`credentials: {inCluster: true, existingSecret: x}`),
+			`credentials.inCluster joins the host cluster itself and needs no kubeconfig: give one of credentials.inCluster, credentials.kubeconfig and credentials.existingSecret`},
+		"one Secret for both": {gondor.with(`{credentials: {existingSecret: gondor-secret}, secretName: gondor-secret}`),
+			`Secret "gondor-secret" is to hold both the kubeconfig that joins the cluster and the credentials the federation keeps: set secretName to another name`},
+		"plain http": {gondor.with(`server: http://gondor.example`),
+			`at '/server': 'http://gondor.example' does not match pattern '^(https://.+)?$'`},
+		"a key that no Secret can have": {gondor.with(`credentials: {key: "a b"}`),
+			`at '/credentials/key': 'a b' does not match pattern '^[-._a-zA-Z0-9]+$'`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := render(test.release, test.given(t))
+			require.Error(t, err)
+			said := err.Error()
+			if !strings.HasPrefix(said, "execution error at ("+test.chart+"/templates/validate/values.yaml:") {
+				said = strings.TrimPrefix(said, "values don't meet the specifications of the schema(s) in the following chart(s):\n"+test.chart+":\n- ")
+				assert.Equal(t, test.says+"\n", said)
+				return
+			}
+			assert.Equal(t, test.says, sentence(err))
+		})
+	}
+}

@@ -1,0 +1,33 @@
+package charts
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// NOTES.txt gives the commands that come next, for this release in this namespace: what is kept in testdata is what a user sees.
+func TestNotes(t *testing.T) {
+	rohan := release{chart: controlPlane, name: "rohan", namespace: "edoras"}
+	shire := release{chart: member, name: "shire", namespace: "hobbiton"}
+	for name, r := range map[string]release{
+		"loadbalancer":  rohan,
+		"nodeport":      rohan.with(`apiServer: {service: {type: NodePort}}`),
+		"clusterip":     rohan.with(`apiServer: {service: {type: ClusterIP, port: 6443}}`),
+		"warnings":      rohan.with(`{apiServer: {service: {type: NodePort}}, keeper: {enabled: false}, etcd: {persistence: {enabled: false}}}`),
+		"no-keeper":     rohan.with(`keeper: {enabled: false}`),
+		"member":        shire,
+		"member-secret": shire.with(`{clusterName: bag-end, federation: rohan, secretName: ring, credentials: {existingSecret: under-hill}}`),
+		"member-host":   shire.with(`{credentials: {inCluster: true}, unjoin: {enabled: false}}`),
+		"member-values": shire.with(`{credentials: {kubeconfig: x}}`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			notes := rendered(t, r).files["templates/NOTES.txt"]
+			golden(t, fmt.Sprintf("notes-%s.txt", name), notes)
+			assert.NotContains(t, notes, "fellowship")
+			assert.NotContains(t, notes, "federation-system")
+			assert.NotContains(t, notes, "--logs", "helm cannot show the log of a pod that is gone; its policy shows it")
+		})
+	}
+}
