@@ -99,7 +99,10 @@ func TestLostData(t *testing.T) {
 	api := f.api(t)
 	uid := f.pod(t, "etcd")
 	f.kubectl(t, "delete", "pod", "fellowship-etcd-0")
-	clusters.Eventually(t, 2*time.Minute, "another etcd pod", func(context.Context) (bool, error) { return f.pod(t, "etcd") != uid, nil })
+	clusters.Eventually(t, 2*time.Minute, "another etcd pod", func(context.Context) (bool, error) {
+		current := f.pod(t, "etcd")
+		return current != "" && current != uid, nil
+	})
 	f.keep(t)
 	f.waitForRollouts(t)
 	require.Empty(t, strings.TrimSpace(f.clusterNames(t, api)))
