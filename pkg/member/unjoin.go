@@ -134,7 +134,9 @@ func (l *leaving) EnsureClusterGone(ctx context.Context) {
 		if apierrors.IsNotFound(err) || err == nil && current.UID != l.object.UID {
 			return true, nil
 		}
-		l.object = current
+		if err == nil {
+			l.object = current // as it is now, with the finalizers that hold it; not what a failed request leaves
+		}
 		return false, err
 	})
 	if err != nil {
