@@ -63,7 +63,7 @@ cluster_pids() {
 
 # The kubelet's pods are below /fedhelm/NAME in the cgroup tree: in one tree
 # (v2), or in one for each controller (v1).
-cgroup_root=fedhelm
+cgroup_root=$bridge
 cgroup_trees() {
   if [[ -e /sys/fs/cgroup/cgroup.controllers ]]; then
     echo /sys/fs/cgroup
