@@ -61,7 +61,7 @@ cluster_pids() {
   pod_cgroups | while read -r cgroup; do cat "$cgroup/cgroup.procs" 2>/dev/null || true; done
 }
 
-# The kubelet's pods are below /fedhelm/NAME in the cgroup tree: in one tree
+# The kubelet's pods are below /BRIDGE/NAME in the cgroup tree: in one tree
 # (v2), or in one for each controller (v1).
 cgroup_root=$bridge
 cgroup_trees() {
