@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -120,9 +121,12 @@ dns:
 	}
 }
 
+// once generates the files from the root as the tests see it.
+var once = sync.OnceValues(func() (map[string][]byte, error) { return Generate(root) })
+
 func generate(t *testing.T) map[string][]byte {
 	t.Helper()
-	files, err := Generate(root)
+	files, err := once()
 	require.NoError(t, err)
 	return files
 }

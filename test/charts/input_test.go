@@ -69,7 +69,7 @@ func TestBadInput(t *testing.T) {
 			`at '/credentials/key': 'a b' does not match pattern '^[-._a-zA-Z0-9]+$'`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := render(test.release, test.given(t))
+			_, err := render(test.release)
 			require.Error(t, err)
 			said := err.Error()
 			if !strings.HasPrefix(said, "execution error at ("+test.chart+"/templates/validate/values.yaml:") {

@@ -36,26 +36,21 @@ const (
 const chartsDir = "../../charts"
 
 // loadChart reads a chart from its folder, once.
-var loadChart = func() func(string) (*chart.Chart, error) {
-	var loaded sync.Map
-	return func(name string) (*chart.Chart, error) {
-		once, _ := loaded.LoadOrStore(name, sync.OnceValues(func() (*chart.Chart, error) { return loader.Load(filepath.Join(chartsDir, name)) }))
-		return once.(func() (*chart.Chart, error))()
+var loadChart = once(func(name string) (*chart.Chart, error) { return loader.Load(filepath.Join(chartsDir, name)) })
+
+// once gives a function that does its work once for each argument.
+func once[K comparable, V any](work func(K) (V, error)) func(K) (V, error) {
+	var done sync.Map
+	return func(key K) (V, error) {
+		result, _ := done.LoadOrStore(key, sync.OnceValues(func() (V, error) { return work(key) }))
+		return result.(func() (V, error))()
 	}
-}()
+}
 
 // release is what somebody installs: a chart under a name in a namespace, with values in YAML over the chart's own.
 type release struct {
 	chart, name, namespace string
 	values                 string
-}
-
-// given is the values as Helm reads them from a file.
-func (r release) given(t *testing.T) map[string]any {
-	t.Helper()
-	given, err := chartutil.ReadValues([]byte(r.values))
-	require.NoError(t, err, r.values)
-	return given
 }
 
 // String names the release in messages.
@@ -87,8 +82,8 @@ type rendering struct {
 	sources, files map[string]string
 	// objects are those in the files, in the files' order.
 	objects []object
-	// unreadable says of each document that is no object of Kubernetes why not.
-	unreadable []string
+	// doubled says of each document with a key that stands twice which one, unreadable of each that is no object of Kubernetes why not.
+	doubled, unreadable []string
 }
 
 // object is an object in one of the files, of the Go type of its kind.
@@ -106,8 +101,12 @@ func (o object) kind() string { return o.GetObjectKind().GroupVersionKind().Kind
 func (o object) hook() string { return o.GetAnnotations()["helm.sh/hook"] }
 
 // render renders the release. Errors: values that the schema or a template refuses.
-func render(r release, given map[string]any) (rendering, error) {
+var render = once(func(r release) (rendering, error) {
 	loaded, err := loadChart(r.chart)
+	if err != nil {
+		return rendering{}, err
+	}
+	given, err := chartutil.ReadValues([]byte(r.values))
 	if err != nil {
 		return rendering{}, err
 	}
@@ -128,12 +127,12 @@ func render(r release, given map[string]any) (rendering, error) {
 	}
 	result.parse()
 	return result, nil
-}
+})
 
 // rendered renders a release that must be good.
 func rendered(t *testing.T, r release) rendering {
 	t.Helper()
-	result, err := render(r, r.given(t))
+	result, err := render(r)
 	require.NoError(t, err, r)
 	return result
 }
@@ -158,9 +157,15 @@ var strict = serializer.NewCodecFactory(scheme.Scheme, serializer.EnableStrict).
 
 // parse reads the objects out of the files.
 func (r *rendering) parse() {
-	r.objects, r.unreadable = nil, nil
+	r.objects, r.doubled, r.unreadable = nil, nil, nil
 	r.documents(func(file, text string) {
-		decoded, _, err := strict.Decode([]byte(text), nil, nil)
+		// As JSON it is read several times as fast.
+		inJSON, err := yaml.YAMLToJSONStrict([]byte(text))
+		if err != nil {
+			r.doubled = append(r.doubled, fmt.Sprintf("%s: %v", file, err))
+			inJSON, _ = yaml.YAMLToJSON([]byte(text))
+		}
+		decoded, _, err := strict.Decode(inJSON, nil, nil)
 		if err != nil {
 			r.unreadable = append(r.unreadable, fmt.Sprintf("%s: %v", file, err))
 		}
@@ -223,7 +228,9 @@ func merge(t *testing.T, documents ...string) string {
 	t.Helper()
 	all := map[string]any{}
 	for _, document := range documents {
-		all = chartutil.MergeTables(release{values: document}.given(t), all)
+		given, err := chartutil.ReadValues([]byte(document))
+		require.NoError(t, err, document)
+		all = chartutil.MergeTables(given, all)
 	}
 	text, err := yaml.Marshal(all)
 	require.NoError(t, err)

@@ -18,7 +18,6 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	podsecurity "k8s.io/pod-security-admission/api"
 	"k8s.io/pod-security-admission/policy"
-	"sigs.k8s.io/yaml"
 
 	"github.com/fedhelm/fedhelm/pkg/controlplane"
 	"github.com/fedhelm/fedhelm/pkg/values"
@@ -69,15 +68,8 @@ var rules = []rule{{
 		{fellowship, "templates/keeper/cronjob.yaml", `apiVersion: batch/v1`, `apiVersion: batch/v2`},
 	},
 }, {
-	says: "no key stands twice, which server-side apply refuses",
-	check: func(r rendering) (complaints []string) {
-		r.documents(func(file, text string) {
-			if _, err := yaml.YAMLToJSONStrict([]byte(text)); err != nil {
-				complaints = append(complaints, fmt.Sprintf("%s: %v", file, err))
-			}
-		})
-		return complaints
-	},
+	says:   "no key stands twice, which server-side apply refuses",
+	check:  func(r rendering) []string { return r.doubled },
 	broken: []broken{{gondor, "templates/hooks/join.yaml", "  labels:\n", "  labels:\n    helm.sh/chart: again\n"}},
 }, {
 	says: "Secrets have data alone: with stringData, server-side apply conflicts with itself",
@@ -462,25 +454,8 @@ var rules = []rule{{
 		{gondor.with(`global: {imageRegistry: mirror.example}`), "templates/hooks/join.yaml", `image: "mirror.example/`, `image: "ghcr.io/`},
 	},
 }, {
-	says: "fedhook can read the values that it is given",
-	check: func(r rendering) (complaints []string) {
-		for _, o := range r.objects {
-			text := secretValues(o)
-			if text == "" {
-				continue
-			}
-			var err error
-			if r.chart == controlPlane {
-				_, err = values.DecodeControlPlane([]byte(text))
-			} else {
-				_, err = values.DecodeMember([]byte(text))
-			}
-			if err != nil {
-				complaints = append(complaints, fmt.Sprintf("%s: %v", o, err))
-			}
-		}
-		return complaints
-	},
+	says:   "fedhook can read the values that it is given",
+	check:  undecodable,
 	broken: []broken{{gondor, "templates/hooks/join.yaml", `values.yaml: YW5u`, `values.yaml: YW5v`}},
 }}
 
@@ -497,6 +472,7 @@ var restricted = func() policy.Evaluator {
 }()
 
 func TestRules(t *testing.T) {
+	t.Parallel()
 	for chart := range factors {
 		for _, r := range variants(t, chart) {
 			result := rendered(t, r)
@@ -510,11 +486,13 @@ func TestRules(t *testing.T) {
 }
 
 func TestRulesCanFail(t *testing.T) {
+	t.Parallel()
 	for _, rule := range rules {
 		for _, broken := range rule.broken {
 			t.Run(rule.says+" "+broken.to, func(t *testing.T) {
 				result := rendered(t, broken.release)
 				assert.Empty(t, rule.check(result), "before it is broken")
+				result.files, result.sources = maps.Clone(result.files), maps.Clone(result.sources)
 				result.files[broken.file] = strings.Replace(result.files[broken.file], broken.from, broken.to, 1)
 				result.sources[broken.file] = strings.Replace(result.sources[broken.file], broken.from, broken.to, 1)
 				require.Contains(t, result.files[broken.file]+result.sources[broken.file], broken.to, "nothing was replaced")
@@ -523,6 +501,26 @@ func TestRulesCanFail(t *testing.T) {
 			})
 		}
 	}
+}
+
+// undecodable says of the values that are handed to fedhook why it cannot read them.
+func undecodable(r rendering) (complaints []string) {
+	for _, o := range r.objects {
+		text := secretValues(o)
+		if text == "" {
+			continue
+		}
+		var err error
+		if r.chart == controlPlane {
+			_, err = values.DecodeControlPlane([]byte(text))
+		} else {
+			_, err = values.DecodeMember([]byte(text))
+		}
+		if err != nil {
+			complaints = append(complaints, fmt.Sprintf("%s: %v", o, err))
+		}
+	}
+	return complaints
 }
 
 // value gives the value of a key as the templates see it, nil for one that the chart has not.
@@ -542,15 +540,22 @@ var (
 	word    = regexp.MustCompile(`[$.\w]+`)
 )
 
-// calls lists the words of the templates' actions that the pattern matches, be they functions or fields. Comments and quoted text are no part of it.
+// words gives the words of a template's actions, be they functions or fields. Comments and quoted text are no part of them.
+var words = once(func(template string) (all []string, _ error) {
+	for _, a := range action.FindAllString(comment.ReplaceAllString(template, ""), -1) {
+		all = append(all, word.FindAllString(quoted.ReplaceAllString(a, ""), -1)...)
+	}
+	return all, nil
+})
+
+// calls lists the words in the templates that the pattern matches.
 func (r rendering) calls(pattern string) (found []string) {
 	wanted := regexp.MustCompile(pattern)
 	for _, file := range slices.Sorted(maps.Keys(r.sources)) {
-		for _, a := range action.FindAllString(comment.ReplaceAllString(r.sources[file], ""), -1) {
-			for _, w := range word.FindAllString(quoted.ReplaceAllString(a, ""), -1) {
-				if wanted.MatchString(w) {
-					found = append(found, file+" uses "+w)
-				}
+		all, _ := words(r.sources[file])
+		for _, w := range all {
+			if wanted.MatchString(w) {
+				found = append(found, file+" uses "+w)
 			}
 		}
 	}
