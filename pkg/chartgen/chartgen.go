@@ -39,7 +39,7 @@ func Generate(root string) (map[string][]byte, error) {
 		if files[path.Join(dir, "values.schema.json")], err = schemaJSON(chart, reflect.TypeOf(defaults), comments); err != nil {
 			return nil, fmt.Errorf("write the schema of chart %s: %w", chart, err)
 		}
-		files[path.Join(dir, "templates", "_fedhelm.tpl")] = sharedTemplates(fields)
+		files[path.Join(dir, "templates", "_fedhelm.tpl")] = sharedTemplates(chart, fields)
 		if files[path.Join(dir, "README.md")], err = readme(root, dir, fields); err != nil {
 			return nil, fmt.Errorf("write the README of chart %s: %w", chart, err)
 		}

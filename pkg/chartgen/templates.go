@@ -11,12 +11,13 @@ import (
 //go:embed fedhelm.tpl
 var shared string
 
-// sharedTemplates writes the shared templates for a chart: with fedhelm.needed, which lists the values that the chart cannot do without.
-func sharedTemplates(fields []field) []byte {
+// sharedTemplates writes the shared templates for a chart: with <chart>.needed, which lists the values that the
+// chart cannot do without. Names of templates are those of all charts of a release, so what differs between charts is named after its chart.
+func sharedTemplates(chart string, fields []field) []byte {
 	var out strings.Builder
 	out.WriteString("{{- /* Written by `make generate` from pkg/chartgen/fedhelm.tpl and pkg/values: change them there. */ -}}\n")
 	out.WriteString(shared)
-	out.WriteString("\n{{- define \"fedhelm.needed\" -}}\n")
+	out.WriteString("\n{{- define \"" + chart + ".needed\" -}}\n")
 	for _, key := range needed(fields) {
 		out.WriteString("- " + key + "\n")
 	}

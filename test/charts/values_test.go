@@ -14,6 +14,10 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"helm.sh/helm/v3/pkg/chart"
+	"helm.sh/helm/v3/pkg/chart/loader"
+	"helm.sh/helm/v3/pkg/chartutil"
+	"helm.sh/helm/v3/pkg/engine"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -443,5 +447,40 @@ func TestClaimOfV1(t *testing.T) {
 				assert.Equal(t, strings.Replace(test.volume, "own", own, 1), data.PersistentVolumeClaim.ClaimName)
 			}
 		})
+	}
+}
+
+// As parts of another chart both render as they do alone, and what the parent sets to null for them or keeps in global does no harm.
+func TestInParentChart(t *testing.T) {
+	parent := &chart.Chart{Metadata: &chart.Metadata{APIVersion: chart.APIVersionV2, Name: "middle-earth", Version: "0.1.0"}}
+	for _, name := range []string{controlPlane, member} {
+		part, err := loader.Load(filepath.Join(chartsDir, name)) // one of its own, which learns of its parent
+		require.NoError(t, err)
+		parent.AddDependency(part)
+	}
+	for _, given := range []string{
+		``,
+		`{federation-control-plane: {commonLabels: null, apiServer: {argOverrides: null}}, federation-member: {imagePullSecrets: null, hooks: {podLabels: null}}}`,
+		`{global: {other: {a: 1}}, federation-control-plane: {enabled: true}, federation-member: {enabled: true}}`,
+	} {
+		values, err := chartutil.ReadValues([]byte(given))
+		require.NoError(t, err)
+		values, err = chartutil.ToRenderValues(parent, values, chartutil.ReleaseOptions{Name: fellowship.name, Namespace: fellowship.namespace}, nil)
+		require.NoError(t, err, given)
+		files, err := engine.Render(parent, values)
+		require.NoError(t, err, given)
+		for _, part := range []string{controlPlane, member} {
+			together := rendering{release: release{chart: part}, files: map[string]string{}}
+			for path, text := range files {
+				if path, found := strings.CutPrefix(path, "middle-earth/charts/"+part+"/"); found {
+					together.files[path] = text
+				}
+			}
+			together.parse()
+			assert.Empty(t, together.unreadable, given)
+			assert.Empty(t, undecodable(together), given)
+			alone := rendered(t, release{chart: part, name: fellowship.name, namespace: fellowship.namespace})
+			assert.Empty(t, differences(fieldsOf(t, alone), fieldsOf(t, together)), "%s with %s", part, given)
+		}
 	}
 }

@@ -5,12 +5,12 @@ stands alone: `true`, `1e3` and `123` are good names, and no strings in YAML.
 */}}
 
 {{/*
-Refuses a value that is missing though the chart cannot do without it, before another template stumbles over it. fedhelm.needed, at the end, lists them: the
-sections, and what has a default that is not empty. Takes: the root context.
+Refuses a value that is missing though the chart cannot do without it, before another template stumbles over it. <chart>.needed, at the end, lists them: the
+sections, and what has a default that is not empty. Takes: context, needed.
 */}}
 {{- define "fedhelm.validate" -}}
-{{- range $key := include "fedhelm.needed" . | fromYamlArray }}
-{{- $value := $.Values }}
+{{- range $key := .needed | fromYamlArray }}
+{{- $value := $.context.Values }}
 {{- range splitList "." $key }}
 {{- $value = index $value . }}
 {{- end }}
@@ -258,7 +258,7 @@ spec:
       {{- include "fedhelm.fedhookPodSpec" . | nindent 6 }}
 {{- end }}
 
-{{- define "fedhelm.needed" -}}
+{{- define "federation-member.needed" -}}
 - global
 - credentials
 - credentials.key
