@@ -29,6 +29,7 @@ func (h Hook) Unjoin(ctx context.Context) error {
 	}
 	u := &unjoin{Hook: h, leaving: l, host: h.Host, began: time.Now()}
 	for _, step := range []func(context.Context){
+		u.EnsureFailedJoinGone,
 		u.findRecord,
 		u.findFederation,
 		u.findCluster,
