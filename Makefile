@@ -32,29 +32,33 @@ test: test-unit test-integration test-e2e ## Everything but the long matrices: w
 test-unit: ## Unit tests with the race detector, and their coverage
 	CGO_ENABLED=1 go test -race -coverprofile=coverage.out ./cmd/... ./pkg/... ./test/faults/...
 	go tool cover -func=coverage.out | tail -1
-	go test ./test/charts/... # rendering all the time in one goroutine: there is nothing to race, and the detector makes minutes of it
 
 .PHONY: test-integration
 test-integration: tools-test ## Packages and charts against real API servers, etcd, CoreDNS and Helm
 	go test -tags e2e -count=1 -timeout 20m ./pkg/... ./test/charts/... ./test/faults/...
 
 .PHONY: test-e2e
-test-e2e: clusters ## Both charts on real clusters
+test-e2e: fresh-clusters ## Both charts on real clusters, started anew: a demo in them is gone
 	go test -tags clusters -count=1 -timeout 5m ./pkg/member/...
 	go test -tags e2e -count=1 -timeout 40m -v ./test/e2e/...
 
 .PHONY: test-long
-test-long: clusters ## Whole matrices and soaks
+test-long: fresh-clusters ## Whole matrices and soaks
 	FEDHELM_TEST=long go test -tags e2e -count=1 -timeout 170m -v ./test/e2e/...
 
 .PHONY: bench
-bench: clusters ## Benchmarks, as ratios to a floor; BENCH_FLAGS=-write keeps the results in docs/benchmarks.md
+bench: fresh-clusters ## Benchmarks, as ratios to a floor; BENCH_FLAGS=-write keeps the results in docs/benchmarks.md
 	go test -tags e2e -count=1 -timeout 60m -v ./test/bench $(BENCH_FLAGS)
 
 .PHONY: clusters
 clusters: ## Bring up the local clusters, with the images in them
 	scripts/build-tools kubectl helm helm4
 	archives=$$(scripts/image); scripts/local-cluster up $(CLUSTERS); scripts/local-cluster load-image all $$archives
+
+.PHONY: fresh-clusters
+fresh-clusters:
+	scripts/local-cluster down
+	$(MAKE) clusters
 
 .PHONY: tools-test
 tools-test:

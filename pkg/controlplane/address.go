@@ -47,6 +47,9 @@ func (h Hook) waitForAddress(ctx context.Context) (reach, error) {
 		if err != nil {
 			return false, kube.Fatal(err)
 		}
+		if r.pending == nil && current.pending != nil {
+			h.Log.Info("waiting for the address of the API", "for", timeout, "reason", current.pending.Error())
+		}
 		r = current
 		return r.pending == nil, r.pending
 	})

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"os/exec"
@@ -193,6 +194,14 @@ func TestForeignSecretIsRefused(t *testing.T) {
 	require.Contains(t, r.log.String(), "left where it is")
 }
 
+// lines gives what is written to it, a line at a time.
+type lines chan string
+
+func (l lines) Write(line []byte) (int, error) {
+	l <- string(line)
+	return len(line), nil
+}
+
 func TestPublishBehindALoadBalancer(t *testing.T) {
 	r := newRelease(t)
 	require.NoError(t, r.certs())
@@ -207,8 +216,10 @@ func TestPublishBehindALoadBalancer(t *testing.T) {
 	r.values.APIServer.Service.AddressTimeoutSeconds = 20
 	done := make(chan error)
 	hook := r.hook("publish", nil)
+	told := make(lines, 10)
+	hook.Log = slog.New(slog.NewTextHandler(told, nil))
 	go func() { done <- hook.Publish(t.Context()) }()
-	time.Sleep(2 * pollInterval)
+	require.Contains(t, <-told, "waiting for the address")
 	r.address(corev1.LoadBalancerIngress{IP: "192.0.2.10"}, corev1.LoadBalancerIngress{Hostname: "lb-1.example.com"})
 	require.NoError(t, <-done)
 	config := r.kubeconfig(fellowship+"-kubeconfig", "kubeconfig")

@@ -16,6 +16,7 @@ import (
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 	"github.com/fedhelm/fedhelm/pkg/kube"
+	"github.com/fedhelm/fedhelm/test/clusters"
 )
 
 // refusedSoon waits until the member no longer takes the kept token.
@@ -24,7 +25,7 @@ func (r *release) refusedSoon() {
 	require.NoError(r, host.Get(r.Context(), client.ObjectKey{Namespace: r.namespace, Name: "gondor-federation-credentials"}, secret))
 	api, err := kube.Connect(kept(secret, "").config)
 	require.NoError(r, err)
-	eventually(r.T, "the token to be refused", func() (bool, string) {
+	clusters.EventuallySeen(r.T, bound, "the token to be refused", func() (bool, string) {
 		_, err := api.Raw(r.Context(), "/version")
 		return apierrors.IsUnauthorized(err), fmt.Sprint(err)
 	})
@@ -127,7 +128,7 @@ func TestSharedNamespace(t *testing.T) {
 	theirs := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: v1beta1.NamespaceFederationSystem, Name: "theirs"}}
 	require.NoError(t, memberServer.Create(t.Context(), theirs))
 	require.NoError(t, gondor.unjoin(), gondor.log.String())
-	eventually(t, "the account to be gone", func() (bool, string) {
+	clusters.EventuallySeen(t, bound, "the account to be gone", func() (bool, string) {
 		err := memberServer.Get(t.Context(), client.ObjectKey{Namespace: v1beta1.NamespaceFederationSystem, Name: "gondor-fellowship"}, &corev1.ServiceAccount{})
 		return apierrors.IsNotFound(err), fmt.Sprint(err)
 	})

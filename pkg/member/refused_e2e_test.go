@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
+	"github.com/fedhelm/fedhelm/test/clusters"
 )
 
 // Each bad input is refused with one sentence that says what to do, and nothing is written in host, federation or member.
@@ -129,7 +130,7 @@ func (r *release) makeIn(s *server, obj client.Object) {
 	require.NoError(r, s.Create(r.Context(), obj))
 	r.Cleanup(func() {
 		require.NoError(r, s.Delete(context.Background(), obj))
-		eventually(r.T, "the object to be gone", func() (bool, string) {
+		clusters.EventuallySeen(r.T, bound, "the object to be gone", func() (bool, string) {
 			err := s.Get(context.Background(), client.ObjectKeyFromObject(obj), obj)
 			return err != nil, ""
 		})

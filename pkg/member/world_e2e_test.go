@@ -34,6 +34,7 @@ import (
 	"github.com/fedhelm/fedhelm/pkg/controllers/clusterclient"
 	"github.com/fedhelm/fedhelm/pkg/kube"
 	"github.com/fedhelm/fedhelm/pkg/values"
+	"github.com/fedhelm/fedhelm/test/clusters"
 	"github.com/fedhelm/fedhelm/test/faults"
 )
 
@@ -362,7 +363,7 @@ func (r *release) account(action string) *rest.Config {
 	}
 	user, err := host.env.AddUser(envtest.User{Name: name}, nil)
 	require.NoError(r, err)
-	eventually(r.T, "the role of "+name, func() (bool, string) {
+	clusters.EventuallySeen(r.T, bound, "the role of "+name, func() (bool, string) {
 		api, err := kube.Connect(user.Config())
 		require.NoError(r, err)
 		err = api.Get(r.Context(), client.ObjectKey{Namespace: r.namespace, Name: h.secretName()}, &corev1.Secret{})
@@ -382,22 +383,6 @@ func kubeconfig(t *testing.T, config *rest.Config, context string) []byte {
 	text, err := clientcmd.Write(*c)
 	require.NoError(t, err)
 	return text
-}
-
-// eventually waits for a condition, and says what was there instead.
-func eventually(t *testing.T, what string, condition func() (bool, string)) {
-	t.Helper()
-	deadline := time.Now().Add(bound)
-	for {
-		ok, got := condition()
-		if ok {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within %v; last seen: %s", what, bound, got)
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
 }
 
 // world is every object of host, federation and member that can be listed and deleted, and the text of the member's DNS: by name alone, or with versions.
@@ -446,7 +431,7 @@ func unchanged(t *testing.T) func() {
 	before := world(t, false)
 	return func() {
 		t.Helper()
-		eventually(t, "the world as it was", func() (bool, string) {
+		clusters.EventuallySeen(t, bound, "the world as it was", func() (bool, string) {
 			after := world(t, false)
 			return slices.Equal(before, after), difference(before, after)
 		})

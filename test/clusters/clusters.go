@@ -186,7 +186,7 @@ func Eventually(t testing.TB, timeout time.Duration, what string, check func(con
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	ticker := time.NewTicker(250 * time.Millisecond)
+	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
 	var last error
 	for {
@@ -204,4 +204,13 @@ func Eventually(t testing.TB, timeout time.Duration, what string, check func(con
 		case <-ticker.C:
 		}
 	}
+}
+
+// EventuallySeen asks look until it is content, at most for the time given. The test fails if it never is, with what it saw last.
+func EventuallySeen(t testing.TB, timeout time.Duration, what string, look func() (content bool, seen string)) {
+	t.Helper()
+	Eventually(t, timeout, what, func(context.Context) (bool, error) {
+		content, seen := look()
+		return content, fmt.Errorf("last seen: %s", seen)
+	})
 }

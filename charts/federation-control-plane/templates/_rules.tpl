@@ -8,12 +8,6 @@ Rules of the hooks' roles. The Secrets are those of pkg/controlplane's table; a 
 {{- end }}
 {{- end }}
 
-{{/* What the admin and the members' releases get, the second shared by the federations of a namespace. */}}
-{{- define "controlPlane.publishedSecrets" -}}
-- {{ .Release.Name }}-kubeconfig
-- federation-registrars
-{{- end }}
-
 {{/* To keep the certificates, the serving one with the addresses under which the API is reached. An object that is created by apply can be limited to names. */}}
 {{- define "controlPlane.certificateRules" -}}
 - apiGroups: [""]
@@ -39,7 +33,8 @@ Rules of the hooks' roles. The Secrets are those of pkg/controlplane's table; a 
 - apiGroups: [""]
   resources: [secrets]
   resourceNames:
-    {{- include "controlPlane.publishedSecrets" . | nindent 4 }}
+    - {{ .Release.Name }}-kubeconfig
+    - federation-registrars {{- /* shared by the federations of a namespace */}}
   verbs: [get, create, patch]
 - apiGroups: [""]
   resources: [persistentvolumeclaims]

@@ -39,6 +39,7 @@ import (
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 	"github.com/fedhelm/fedhelm/pkg/controllers/manager"
 	"github.com/fedhelm/fedhelm/pkg/controllers/rbac"
+	"github.com/fedhelm/fedhelm/test/clusters"
 )
 
 const (
@@ -135,22 +136,6 @@ func (a *api) create(objects ...client.Object) {
 	}
 }
 
-// eventually waits for a condition, and says what was there instead.
-func eventually(t *testing.T, what string, condition func() (bool, string)) {
-	t.Helper()
-	deadline := time.Now().Add(bound)
-	for {
-		ok, got := condition()
-		if ok {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within %v; last seen: %s", what, bound, got)
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-}
-
 // federation starts the federation's API, which is the host's too.
 func federation(t *testing.T) *api {
 	f := startAPI(t)
@@ -175,7 +160,7 @@ func (f *api) bootstrap() {
 		&rbacv1.Role{ObjectMeta: namespaced, Rules: rbac.NamespaceRules()},
 		&rbacv1.RoleBinding{ObjectMeta: namespaced, RoleRef: rbacv1.RoleRef{Kind: "Role", Name: rbac.User}, Subjects: user},
 	)
-	eventually(t, "CRD established", func() (bool, string) {
+	clusters.EventuallySeen(t, bound, "CRD established", func() (bool, string) {
 		require.NoError(t, f.Get(t.Context(), client.ObjectKeyFromObject(crd), crd))
 		for _, c := range crd.Status.Conditions {
 			if c.Type == apiextensionsv1.Established && c.Status == apiextensionsv1.ConditionTrue {
@@ -188,7 +173,7 @@ func (f *api) bootstrap() {
 		return false, fmt.Sprint(crd.Status.Conditions)
 	})
 	// Discovery follows a little later.
-	eventually(t, "Clusters served", func() (bool, string) {
+	clusters.EventuallySeen(t, bound, "Clusters served", func() (bool, string) {
 		err := f.List(t.Context(), &v1beta1.ClusterList{})
 		return err == nil, fmt.Sprint(err)
 	})
@@ -248,7 +233,7 @@ func (f *api) cluster(name string) *v1beta1.Cluster {
 func (f *api) eventuallyReady(name string, phase v1beta1.ClusterPhase, reason string) *v1beta1.Cluster {
 	f.Helper()
 	var c *v1beta1.Cluster
-	eventually(f.T, fmt.Sprintf("%s %s %s", name, phase, reason), func() (bool, string) {
+	clusters.EventuallySeen(f.T, bound, fmt.Sprintf("%s %s %s", name, phase, reason), func() (bool, string) {
 		c = f.cluster(name)
 		ready := meta.FindStatusCondition(c.Status.Conditions, v1beta1.ClusterReady)
 		return c.Status.Phase == phase && ready != nil && ready.Reason == reason, fmt.Sprintf("%s %+v", c.Status.Phase, ready)
@@ -320,7 +305,7 @@ func get(url string) (int, string) {
 
 func (p *program) eventuallyAnswers(path string, code int) {
 	p.Helper()
-	eventually(p.T, path, func() (bool, string) {
+	clusters.EventuallySeen(p.T, bound, path, func() (bool, string) {
 		got, body := get("http://" + p.health + path + "?verbose")
 		return got == code, fmt.Sprint(got, " ", body)
 	})
@@ -353,7 +338,7 @@ func (p *program) failures(cluster string) float64 {
 func (p *program) eventuallyProbed(cluster string, n float64) {
 	p.Helper()
 	from := p.probes(cluster)
-	eventually(p.T, fmt.Sprintf("%v probes of %s", n, cluster), func() (bool, string) {
+	clusters.EventuallySeen(p.T, bound, fmt.Sprintf("%v probes of %s", n, cluster), func() (bool, string) {
 		got := p.probes(cluster)
 		return got >= from+n, fmt.Sprint(got - from)
 	})
@@ -400,7 +385,7 @@ func TestHealthOfMembers(t *testing.T) {
 
 	t.Run("topology and spec", func(t *testing.T) {
 		gondor.node("pelargir", "west", "west-c")
-		eventually(t, "new zone", func() (bool, string) {
+		clusters.EventuallySeen(t, bound, "new zone", func() (bool, string) {
 			z := f.cluster("gondor").Status.Zones
 			return len(z) == 3 && z[2] == "west-c", fmt.Sprint(z)
 		})
@@ -408,12 +393,12 @@ func TestHealthOfMembers(t *testing.T) {
 			require.NoError(t, f.Patch(t.Context(), f.cluster("gondor"), client.RawPatch("application/merge-patch+json", []byte(p))))
 		}
 		patch(`{"spec":{"region":"south","zones":["z"]}}`)
-		eventually(t, "spec's region", func() (bool, string) {
+		clusters.EventuallySeen(t, bound, "spec's region", func() (bool, string) {
 			c := f.cluster("gondor")
 			return c.Status.Region == "south" && len(c.Status.Zones) == 1 && c.Status.ObservedGeneration == c.Generation, fmt.Sprintf("%+v", c.Status)
 		})
 		patch(`{"spec":{"region":null,"zones":null}}`)
-		eventually(t, "labels' region", func() (bool, string) {
+		clusters.EventuallySeen(t, bound, "labels' region", func() (bool, string) {
 			s := f.cluster("gondor").Status
 			return s.Region == "west" && len(s.Zones) == 3, fmt.Sprintf("%+v", s)
 		})
@@ -438,7 +423,7 @@ func TestHealthOfMembers(t *testing.T) {
 		for i := range 20 {
 			require.NoError(t, f.Delete(t.Context(), f.cluster(fmt.Sprintf("mordor-%d", i))))
 		}
-		eventually(t, "metrics gone", func() (bool, string) {
+		clusters.EventuallySeen(t, bound, "metrics gone", func() (bool, string) {
 			_, body := get("http://" + p.metrics + "/metrics")
 			return !strings.Contains(body, "mordor"), "mordor in /metrics"
 		})
@@ -452,7 +437,7 @@ func TestHealthOfMembers(t *testing.T) {
 				gondor.start()
 			}
 		}()
-		eventually(t, "Offline", func() (bool, string) {
+		clusters.EventuallySeen(t, bound, "Offline", func() (bool, string) {
 			// The state first: failures counted later can only be more.
 			phase := f.cluster("gondor").Status.Phase
 			failed := p.failures("gondor") - before
@@ -548,7 +533,7 @@ func TestHealthOfMembers(t *testing.T) {
 	})
 
 	t.Run("events", func(t *testing.T) {
-		eventually(t, "ClusterReady", func() (bool, string) {
+		clusters.EventuallySeen(t, bound, "ClusterReady", func() (bool, string) {
 			out := kubectl(t, admin, "get", "events", "-n", "default")
 			return regexp.MustCompile(`Normal +ClusterReady +cluster/gondor`).MatchString(out) &&
 				regexp.MustCompile(`Warning +ClusterNotReachable +cluster/gondor`).MatchString(out), out
@@ -620,7 +605,7 @@ func TestLeadership(t *testing.T) {
 	eventuallyLed := func(except string) (string, time.Duration) {
 		t.Helper()
 		began, id := time.Now(), ""
-		eventually(t, "a leader", func() (bool, string) { id = leader(); return id != "" && id != except, id })
+		clusters.EventuallySeen(t, bound, "a leader", func() (bool, string) { id = leader(); return id != "" && id != except, id })
 		return id, time.Since(began)
 	}
 	short := []string{"--leader-elect-lease-duration=6s", "--leader-elect-renew-deadline=4s", "--leader-elect-retry-period=500ms"}
