@@ -8,6 +8,8 @@ SHELL := bash
 export CGO_ENABLED ?= 0
 TOOL := go tool -modfile=tools/go.mod
 CLUSTERS := rivendell gondor shire
+# The longest first, so that the others run beside it.
+INTEGRATION := ./pkg/member ./pkg/... ./test/charts/... ./test/faults/...
 
 .PHONY: help
 help: ## Show this list
@@ -35,7 +37,7 @@ test-unit: ## Unit tests with the race detector, and their coverage
 
 .PHONY: test-integration
 test-integration: tools-test ## Packages and charts against real API servers, etcd, CoreDNS and Helm
-	go test -tags e2e -count=1 -timeout 20m ./pkg/... ./test/charts/... ./test/faults/...
+	go test -tags e2e -count=1 -timeout 20m $(INTEGRATION)
 
 .PHONY: test-e2e
 test-e2e: fresh-clusters ## Both charts on real clusters, started anew: a demo in them is gone
@@ -43,7 +45,8 @@ test-e2e: fresh-clusters ## Both charts on real clusters, started anew: a demo i
 	go test -tags e2e -count=1 -timeout 40m -v ./test/e2e/...
 
 .PHONY: test-long
-test-long: fresh-clusters ## Whole matrices and soaks
+test-long: tools-test fresh-clusters ## Whole matrices and soaks
+	FEDHELM_TEST=long go test -tags e2e -count=1 -timeout 60m $(INTEGRATION)
 	FEDHELM_TEST=long go test -tags e2e -count=1 -timeout 170m -v ./test/e2e/...
 
 .PHONY: bench

@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"encoding/json"
-	"os"
 	"strings"
 	"testing"
 
@@ -15,12 +14,13 @@ import (
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 	"github.com/fedhelm/fedhelm/test/clusters"
+	"github.com/fedhelm/fedhelm/test/matrix"
 )
 
 // helmVersions are the programs of both major versions of Helm, or the one given outside of the long tests: each chart's lifecycle is tried
 // with one of them then.
 func helmVersions(short string) []string {
-	if os.Getenv("FEDHELM_TEST") == "long" {
+	if matrix.Whole() {
 		return []string{"helm", "helm4"}
 	}
 	return []string{short}

@@ -9,8 +9,16 @@ import (
 	"testing"
 )
 
-// A program that puts three keys into a server converges wherever it is killed, and every write is cut twice.
+// A program that puts three keys into a server converges wherever it is killed, and every write is cut: twice in the whole matrix.
 func TestKillAtEveryWrite(t *testing.T) {
+	for size, want := range map[string]int{"": 3, "long": 6} {
+		t.Setenv("FEDHELM_TEST", size)
+		testKillAtEveryWrite(t, want)
+	}
+}
+
+func testKillAtEveryWrite(t *testing.T, want int) {
+	t.Helper()
 	cuts := KillAtEveryWrite(t, func(t *testing.T) Stage {
 		stored := map[string]int{}
 		server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -41,8 +49,8 @@ func TestKillAtEveryWrite(t *testing.T) {
 			},
 		}
 	})
-	if cuts != 6 {
-		t.Errorf("%d cuts, want 6", cuts)
+	if cuts != want {
+		t.Errorf("%d cuts, want %d", cuts, want)
 	}
 }
 

@@ -46,3 +46,44 @@ const (
 	// client certificate) in the federation's API, its lease, its user agent.
 	ControllerManager = "federation-controller-manager"
 )
+
+// Annotations that people put on federated objects: v1's keys and formats.
+const (
+	// AnnotationClusterSelector says by the Clusters' labels where an object
+	// goes, see package placement.
+	AnnotationClusterSelector = "federation.alpha.kubernetes.io/cluster-selector"
+	// FederationOnly as AnnotationClusterSelector's value keeps the object in
+	// the federation.
+	FederationOnly = "federation.kubernetes.io/federation-control-plane=true"
+
+	// Replica preferences by kind, see package planner. v1 had no StatefulSets.
+	AnnotationDeploymentPreferences  = "federation.kubernetes.io/deployment-preferences"
+	AnnotationReplicaSetPreferences  = "federation.kubernetes.io/replica-set-preferences"
+	AnnotationStatefulSetPreferences = "federation.kubernetes.io/stateful-set-preferences"
+	AnnotationJobPreferences         = "federation.kubernetes.io/job-preferences"
+)
+
+// What federation-controller-manager puts on federated objects, in the
+// federation.
+const (
+	// Finalizer holds a federated object until its copies are gone or orphaned;
+	// v1's name.
+	Finalizer = "federation.kubernetes.io/delete-from-underlying-clusters"
+	// AnnotationOrphan keeps in mind that an object is deleted with
+	// --cascade=orphan, of which the garbage collector removes the trace.
+	AnnotationOrphan = "federation.fedhelm.dev/orphan"
+	// AnnotationClusters says in JSON where an object is:
+	// {"gondor":{"generation":3},"shire":{"generation":2,"error":"…"}}.
+	AnnotationClusters = "federation.fedhelm.dev/clusters"
+)
+
+// What federation-controller-manager puts on the copies in the members, beside
+// LabelFederated.
+const (
+	// AnnotationApplied is the hash of what was applied.
+	AnnotationApplied = "federation.fedhelm.dev/applied"
+	// AnnotationSource is the UID of the federation (of its namespace
+	// kube-system) that placed the copy. Copies of a federation that lost its
+	// data are nobody's strays.
+	AnnotationSource = "federation.fedhelm.dev/source"
+)
