@@ -14,13 +14,18 @@ import (
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 	"github.com/fedhelm/fedhelm/pkg/controllers/rbac"
+	"github.com/fedhelm/fedhelm/pkg/federatedtypes"
 	"github.com/fedhelm/fedhelm/pkg/kube"
 )
 
 // Bootstrap waits for the federation's API, for a bounded time, and ensures in it what it needs to be one: the definition of Cluster, the namespace of the
-// controllers' lease, and the rights of the controllers, the registrar and the administrators. config is that of a cluster-admin.
+// controllers' lease, the rights of the controllers, the registrar and the administrators, and the admission policies for federated objects. config is that of a cluster-admin.
 func (h Hook) Bootstrap(ctx context.Context, config *rest.Config) error {
 	api, err := h.waitForAPI(ctx, config)
+	if err != nil {
+		return err
+	}
+	types, err := federatedtypes.All(h.Values.ControllerManager.FederatedTypes)
 	if err != nil {
 		return err
 	}
@@ -32,7 +37,7 @@ func (h Hook) Bootstrap(ctx context.Context, config *rest.Config) error {
 		definition,
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: v1beta1.NamespaceFederationSystem}},
 	}
-	objects = append(objects, clusterAccess(v1beta1.ControllerManager, rbac.User, rbac.ClusterRules())...)
+	objects = append(objects, clusterAccess(v1beta1.ControllerManager, rbac.User, rbac.ClusterRules(types))...)
 	objects = append(objects, namespaceAccess(v1beta1.ControllerManager, rbac.User, rbac.NamespaceRules())...)
 	objects = append(objects, clusterAccess(registrarUser, registrarUser, registrarRules())...)
 	objects = append(objects, administrators())
@@ -42,6 +47,9 @@ func (h Hook) Bootstrap(ctx context.Context, config *rest.Config) error {
 		if err := kube.Apply(ctx, api, object); err != nil {
 			return err
 		}
+	}
+	if err := h.ensureAdmission(ctx, api, types); err != nil {
+		return err
 	}
 	h.Log.Info("the federation's API is set up", "server", config.Host)
 	return h.waitForDefinition(ctx, api, definition)

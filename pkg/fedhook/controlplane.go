@@ -75,6 +75,7 @@ The CAs go with it, so every kubeconfig of the federation is void from then on. 
 
 func bootstrapCommand(o *options) *cobra.Command {
 	var kubeconfig string
+	var types []string
 	command := &cobra.Command{
 		Use:   "bootstrap",
 		Short: "Set up the federation's API: the definition of Cluster, namespaces and roles",
@@ -92,10 +93,12 @@ If it waits in vain, the API server or etcd does not come up: see their pods' lo
 				return err
 			}
 			hook := controlplane.Hook{Federation: o.release, Namespace: o.namespace, Log: o.log}
+			hook.Values.ControllerManager.FederatedTypes = types
 			return hook.Bootstrap(ctx, federation)
 		}),
 	}
 	federationFlag(command, &kubeconfig)
+	command.Flags().StringSliceVar(&types, "federated-types", nil, "types to federate besides the defaults, each as group/version/resource: the controllers are given rights to them")
 	return command
 }
 

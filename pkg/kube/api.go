@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -51,6 +52,7 @@ var mapper = func() meta.RESTMapper {
 		{Group: "authorization.k8s.io", Version: "v1"}: {"SelfSubjectAccessReview": meta.RESTScopeRoot},
 		apiextensionsv1.SchemeGroupVersion:             {"CustomResourceDefinition": meta.RESTScopeRoot},
 		v1beta1.GroupVersion:                           {"Cluster": meta.RESTScopeRoot},
+		admissionv1.SchemeGroupVersion:                 {"MutatingAdmissionPolicy": meta.RESTScopeRoot, "MutatingAdmissionPolicyBinding": meta.RESTScopeRoot},
 	} {
 		for kind, scope := range kinds {
 			m.Add(gv.WithKind(kind), scope)

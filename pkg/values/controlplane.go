@@ -118,6 +118,12 @@ type ControllerManager struct {
 	ClusterFailureThreshold int32 `json:"clusterFailureThreshold" jsonschema:"minimum=1"`
 	// Good checks in a row until it is taken to be ready again.
 	ClusterSuccessThreshold int32 `json:"clusterSuccessThreshold" jsonschema:"minimum=1"`
+	// Types that are federated besides the defaults, each as group/version/resource, such as example.com/v1/rings; custom resources must be defined in the federation and in the members.
+	FederatedTypes []string `json:"federatedTypes"`
+	// Whether an object that is in a member already is taken over by the federated object of its name, as in v1; else it is left alone, and the conflict reported.
+	AdoptResources bool `json:"adoptResources"`
+	// How long the deletion of a federated object waits for a member that is away.
+	ForceAfter string `json:"forceAfter" jsonschema:"pattern=^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$"`
 }
 
 // Keeper is the CronJob that keeps the federation going.
@@ -168,6 +174,8 @@ func DefaultControlPlane() ControlPlane {
 			ClusterMonitorPeriod:    "40s",
 			ClusterFailureThreshold: 3,
 			ClusterSuccessThreshold: 1,
+			AdoptResources:          true,
+			ForceAfter:              "10m",
 		},
 		Hooks:    defaultHooks(),
 		Keeper:   Keeper{Enabled: true, Schedule: "*/10 * * * *"},

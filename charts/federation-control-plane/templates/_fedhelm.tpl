@@ -315,6 +315,8 @@ spec:
 - controllerManager.clusterMonitorPeriod
 - controllerManager.clusterFailureThreshold
 - controllerManager.clusterSuccessThreshold
+- controllerManager.adoptResources
+- controllerManager.forceAfter
 - hooks
 - hooks.image
 - hooks.image.registry

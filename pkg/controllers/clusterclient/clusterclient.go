@@ -72,9 +72,10 @@ type Options struct {
 // Registry holds the members' clients by the members' names. It is safe for
 // concurrent use.
 type Registry struct {
-	options Options
-	mu      sync.RWMutex
-	members map[string]*Member
+	options     Options
+	mu          sync.RWMutex
+	members     map[string]*Member
+	subscribers []func(string)
 }
 
 // New returns a Registry without members.
@@ -90,16 +91,35 @@ func (r *Registry) Get(name string) *Member {
 	return r.members[name]
 }
 
-// Forget drops the member's client.
-func (r *Registry) Forget(name string) {
+// Subscribe calls changed with a member's name whenever its client is another
+// one, or none, from now on. changed must not block.
+func (r *Registry) Subscribe(changed func(name string)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.subscribers = append(r.subscribers, changed)
+}
+
+// put keeps another client for the member, or none.
+func (r *Registry) put(name string, member *Member) {
 	r.mu.Lock()
 	old := r.members[name]
-	delete(r.members, name)
+	if r.members[name] = member; member == nil {
+		delete(r.members, name)
+	}
+	subscribers := r.subscribers
 	r.mu.Unlock()
 	if old != nil {
 		old.Reconnect()
 	}
+	if old != member {
+		for _, changed := range subscribers {
+			changed(name)
+		}
+	}
 }
+
+// Forget drops the member's client.
+func (r *Registry) Forget(name string) { r.put(name, nil) }
 
 // Ensure reads the member's credentials Secret and returns the client for it:
 // the one at hand if nothing changed, else a new one. When the host's API does
@@ -136,12 +156,7 @@ func (r *Registry) Ensure(ctx context.Context, cluster *v1beta1.Cluster) (*Membe
 		r.Forget(cluster.Name)
 		return nil, err
 	}
-	r.mu.Lock()
-	r.members[cluster.Name] = member
-	r.mu.Unlock()
-	if old != nil {
-		old.Reconnect()
-	}
+	r.put(cluster.Name, member)
 	return member, nil
 }
 

@@ -29,6 +29,7 @@ import (
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 	"github.com/fedhelm/fedhelm/pkg/controllers/cluster"
 	"github.com/fedhelm/fedhelm/pkg/controllers/clusterclient"
+	"github.com/fedhelm/fedhelm/pkg/controllers/sync"
 )
 
 // Version is set by the linker: -X github.com/fedhelm/fedhelm/pkg/controllers/manager.Version=…
@@ -36,13 +37,6 @@ var Version = "dev"
 
 // gracePeriod is how long the controllers may take to stop.
 const gracePeriod = 5 * time.Second
-
-// controllers are the controllers by their names in --controllers.
-var controllers = map[string]func(ctrl.Manager, *clusterclient.Registry, *Options) error{
-	cluster.Name: func(mgr ctrl.Manager, members *clusterclient.Registry, o *Options) error {
-		return cluster.Add(mgr, members, cluster.Options{Period: o.ClusterMonitorPeriod, Thresholds: o.Thresholds})
-	},
-}
 
 // NewCommand returns the program. It ends with an error when a flag is wrong,
 // when it loses the lease, and when the federation's API lost its data; not
@@ -88,13 +82,13 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range known() {
-		if !o.enabled(name) {
-			continue
+	if o.enabled(cluster.Name) {
+		if err := cluster.Add(mgr, members, cluster.Options{Period: o.ClusterMonitorPeriod, Thresholds: o.Thresholds}); err != nil {
+			return fmt.Errorf("controller of Clusters: %w", err)
 		}
-		if err := controllers[name](mgr, members, &o); err != nil {
-			return fmt.Errorf("controller %q: %w", name, err)
-		}
+	}
+	if err := sync.Add(mgr, members, o.syncOptions()); err != nil {
+		return fmt.Errorf("controllers of federated objects: %w", err)
 	}
 	logger.Info("starting", "program", v1beta1.ControllerManager, "version", Version, "federation", o.FederationName)
 	return mgr.Start(ctx)

@@ -39,6 +39,7 @@ import (
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 	"github.com/fedhelm/fedhelm/pkg/controllers/manager"
 	"github.com/fedhelm/fedhelm/pkg/controllers/rbac"
+	"github.com/fedhelm/fedhelm/pkg/federatedtypes"
 	"github.com/fedhelm/fedhelm/test/clusters"
 )
 
@@ -155,7 +156,7 @@ func (f *api) bootstrap() {
 	f.create(crd,
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: v1beta1.NamespaceFederationSystem}},
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: hostNamespace}},
-		&rbacv1.ClusterRole{ObjectMeta: object, Rules: rbac.ClusterRules()},
+		&rbacv1.ClusterRole{ObjectMeta: object, Rules: rbac.ClusterRules(federatedtypes.Defaults())},
 		&rbacv1.ClusterRoleBinding{ObjectMeta: object, RoleRef: rbacv1.RoleRef{Kind: "ClusterRole", Name: rbac.User}, Subjects: user},
 		&rbacv1.Role{ObjectMeta: namespaced, Rules: rbac.NamespaceRules()},
 		&rbacv1.RoleBinding{ObjectMeta: namespaced, RoleRef: rbacv1.RoleRef{Kind: "Role", Name: rbac.User}, Subjects: user},

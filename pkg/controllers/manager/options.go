@@ -13,6 +13,8 @@ import (
 	cliflag "k8s.io/component-base/cli/flag"
 
 	"github.com/fedhelm/fedhelm/pkg/controllers/cluster"
+	"github.com/fedhelm/fedhelm/pkg/controllers/sync"
+	"github.com/fedhelm/fedhelm/pkg/federatedtypes"
 )
 
 // maxVerbosity is the highest -v. From 6 on client-go would log requests, from
@@ -39,6 +41,10 @@ type Options struct {
 	// Controllers turns controllers off (or on) by name; those not named are on.
 	Controllers map[string]bool
 
+	// Sync is about the federated objects; its Types are all that may be, FederatedTypes those besides the defaults.
+	Sync           sync.Options
+	FederatedTypes []string
+
 	LeaderElect                               bool
 	LeaseDuration, RenewDeadline, RetryPeriod time.Duration
 
@@ -59,6 +65,7 @@ func defaults() Options {
 		ClusterMonitorPeriod:   cluster.DefaultMonitorPeriod,
 		Thresholds:             cluster.Thresholds{Failure: 3, Success: 1},
 		Controllers:            map[string]bool{},
+		Sync:                   sync.DefaultOptions(),
 		LeaderElect:            true,
 		LeaseDuration:          15 * time.Second,
 		RenewDeadline:          10 * time.Second,
@@ -78,7 +85,13 @@ func (o *Options) addFlags(f *pflag.FlagSet) {
 	f.DurationVar(&o.ClusterMonitorPeriod, "cluster-monitor-period", o.ClusterMonitorPeriod, "time between two probes of a member that is Ready; after a failure at most a quarter of it")
 	f.IntVar(&o.Thresholds.Failure, "cluster-failure-threshold", o.Thresholds.Failure, "failed probes in a row after which a Ready member is no longer Ready")
 	f.IntVar(&o.Thresholds.Success, "cluster-success-threshold", o.Thresholds.Success, "successful probes in a row after which a member that is not Ready is Ready")
-	f.Var(cliflag.NewMapStringBool(&o.Controllers), "controllers", fmt.Sprintf("controllers to turn on or off, as name=true|false,...; all are on by default; known are: %v", known()))
+	f.Var(cliflag.NewMapStringBool(&o.Controllers), "controllers", fmt.Sprintf("controllers to turn on or off, as name=true|false,...; all are on by default; known are: %v", known(federatedtypes.Defaults())))
+	f.StringSliceVar(&o.FederatedTypes, "federated-types", o.FederatedTypes, "types to federate besides the defaults, each as group/version/resource, such as example.com/v1/rings")
+	f.BoolVar(&o.Sync.AdoptResources, "adopt-resources", o.Sync.AdoptResources, "take over what is in a member already under a federated object's name; otherwise it is left alone, and the conflict reported")
+	f.DurationVar(&o.Sync.ForceAfter, "force-after", o.Sync.ForceAfter, "how long the deletion of a federated object waits for a member that is away")
+	f.IntVar(&o.Sync.Concurrency, "concurrent-syncs", o.Sync.Concurrency, "objects of a type, and copies in a member, that are worked on at once")
+	f.DurationVar(&o.Sync.UnschedulableAfter, "unschedulable-after", o.Sync.UnschedulableAfter, "how long a pod waits for a node before its replica is asked of another member")
+	f.DurationVar(&o.Sync.HPAForbiddenWindow, "hpa-scale-forbidden-window", o.Sync.HPAForbiddenWindow, "how long an HPA that has just scaled neither gives nor takes replicas")
 	f.BoolVar(&o.LeaderElect, "leader-elect", o.LeaderElect, "run the controllers only while holding the lease in the federation's API")
 	f.DurationVar(&o.LeaseDuration, "leader-elect-lease-duration", o.LeaseDuration, "how long others wait for a leader that does not renew its lease")
 	f.DurationVar(&o.RenewDeadline, "leader-elect-renew-deadline", o.RenewDeadline, "how long the leader tries to renew its lease before it exits")
@@ -103,6 +116,12 @@ func (o *Options) validate() error {
 		return fmt.Errorf("--cluster-failure-threshold %d is too low: give 1 or more", o.Thresholds.Failure)
 	case o.Thresholds.Success < 1:
 		return fmt.Errorf("--cluster-success-threshold %d is too low: give 1 or more", o.Thresholds.Success)
+	case o.Sync.ForceAfter < 0:
+		return fmt.Errorf("--force-after %v is negative: give 0 or more", o.Sync.ForceAfter)
+	case o.Sync.Concurrency < 1:
+		return fmt.Errorf("--concurrent-syncs %d is too low: give 1 or more", o.Sync.Concurrency)
+	case o.Sync.UnschedulableAfter < time.Second:
+		return fmt.Errorf("--unschedulable-after %v is too short: give 1s or more", o.Sync.UnschedulableAfter)
 	case o.RetryPeriod <= 0 || o.RenewDeadline <= o.RetryPeriod*6/5 || o.LeaseDuration <= o.RenewDeadline:
 		return fmt.Errorf("leader election's times do not fit: the lease duration (%v) must exceed the renew deadline (%v), and that 1.2 times the retry period (%v)",
 			o.LeaseDuration, o.RenewDeadline, o.RetryPeriod)
@@ -111,9 +130,13 @@ func (o *Options) validate() error {
 	case o.Verbosity < 0 || o.Verbosity > maxVerbosity:
 		return fmt.Errorf("-v %d is out of range: give 0 to %d, since higher levels would log requests with the Secrets in them", o.Verbosity, maxVerbosity)
 	}
+	types, err := federatedtypes.All(o.FederatedTypes)
+	if err != nil {
+		return fmt.Errorf("--federated-types: %w", err)
+	}
 	for _, name := range slices.Sorted(maps.Keys(o.Controllers)) {
-		if _, ok := controllers[name]; !ok {
-			return fmt.Errorf("--controllers names %q, which is unknown: known are %v", name, known())
+		if !slices.Contains(known(types), name) {
+			return fmt.Errorf("--controllers names %q, which is unknown: known are %v", name, known(types))
 		}
 	}
 	return nil
@@ -134,4 +157,21 @@ func (o *Options) handler() slog.Handler {
 	return slog.NewJSONHandler(os.Stderr, h)
 }
 
-func known() []string { return slices.Sorted(maps.Keys(controllers)) }
+// known are the names of --controllers: those of the types are v1's.
+func known(types []*federatedtypes.Type) []string {
+	names := []string{cluster.Name}
+	for _, t := range types {
+		names = append(names, t.Name())
+	}
+	slices.Sort(names)
+	return names
+}
+
+// syncOptions are those of the types that are not turned off. The flags are valid.
+func (o *Options) syncOptions() sync.Options {
+	options := o.Sync
+	options.FederationName = o.FederationName
+	types, _ := federatedtypes.All(o.FederatedTypes)
+	options.Types = slices.DeleteFunc(types, func(t *federatedtypes.Type) bool { return !o.enabled(t.Name()) })
+	return options
+}

@@ -5,9 +5,13 @@
 package rbac
 
 import (
+	"maps"
+	"slices"
+
 	rbacv1 "k8s.io/api/rbac/v1"
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
+	"github.com/fedhelm/fedhelm/pkg/federatedtypes"
 )
 
 // User is federation-controller-manager's user in the federation's API: the CN
@@ -15,16 +19,28 @@ import (
 const User = v1beta1.ControllerManager
 
 // ClusterRules are the rules of the ClusterRole that is bound to User in the
-// federation's API.
-func ClusterRules() []rbacv1.PolicyRule {
+// federation's API: Clusters, and the federated types.
+func ClusterRules(types []*federatedtypes.Type) []rbacv1.PolicyRule {
 	group := v1beta1.GroupVersion.Group
-	return []rbacv1.PolicyRule{
-		{APIGroups: []string{group}, Resources: []string{"clusters"}, Verbs: []string{"get", "list", "watch"}},
+	rules := []rbacv1.PolicyRule{
+		// The finalizer is what it patches.
+		{APIGroups: []string{group}, Resources: []string{"clusters"}, Verbs: []string{"get", "list", "watch", "patch"}},
 		{APIGroups: []string{group}, Resources: []string{"clusters/status"}, Verbs: []string{"update", "patch"}},
 		{APIGroups: []string{"", "events.k8s.io"}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}},
 		// By kube-system's UID it notices that the API lost its data.
 		{APIGroups: []string{""}, Resources: []string{"namespaces"}, ResourceNames: []string{"kube-system"}, Verbs: []string{"get"}},
+		// An annotation on a Role is a change for which the API wants all the Role's rights, or these.
+		{APIGroups: []string{rbacv1.GroupName}, Resources: []string{"roles"}, Verbs: []string{"escalate"}},
+		{APIGroups: []string{rbacv1.GroupName}, Resources: []string{"roles", "clusterroles"}, Verbs: []string{"bind"}},
 	}
+	resources := map[string][]string{}
+	for _, t := range types {
+		resources[t.Group] = append(resources[t.Group], t.Resource, t.Resource+"/status")
+	}
+	for _, group := range slices.Sorted(maps.Keys(resources)) {
+		rules = append(rules, rbacv1.PolicyRule{APIGroups: []string{group}, Resources: resources[group], Verbs: []string{"get", "list", "watch", "patch"}})
+	}
+	return rules
 }
 
 // NamespaceRules are the rules of the Role that is bound to User in namespace

@@ -1,0 +1,318 @@
+package sync
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
+	"github.com/fedhelm/fedhelm/pkg/federatedtypes"
+	"github.com/fedhelm/fedhelm/pkg/placement"
+)
+
+// finalizerOrphan is put on an object by a deletion with --cascade=orphan, and taken off by the garbage collector.
+const finalizerOrphan = metav1.FinalizerOrphanDependents
+
+// kind is the controller of one type in the federation.
+type kind struct {
+	*federatedtypes.Type
+	*syncer
+	objects *watched
+	queue   workqueue.TypedRateLimitingInterface[types.NamespacedName]
+
+	mutex   sync.Mutex
+	entries map[types.NamespacedName]*entry
+}
+
+// entry is what is known of an object besides what the watches tell: what is planned for each cluster, and what came of it. It can be lost.
+type entry struct {
+	mutex sync.Mutex
+	// frozen says that the object's wishes cannot be read: nothing is done to its copies. problem is why, as it was told.
+	frozen  bool
+	problem string
+	// orphan says that its deletion leaves the copies.
+	orphan  bool
+	plans   map[string]plan
+	reports map[string]report
+	// changed is when the plan changed, zero once all is as planned.
+	changed time.Time
+}
+
+// plan is what is to become of the copy in one cluster.
+type plan struct {
+	// wanted says that there is to be one; if not, one that is there goes, or with orphan stays without our mark.
+	wanted, orphan bool
+	// scale is what the cluster gets of what is divided.
+	scale map[string]int64
+	// hash of what is to be applied.
+	hash string
+	// waits is why nothing can be done now.
+	waits string
+}
+
+// report is what came of the last work on the copy in one cluster.
+type report struct {
+	// applied, owned and version are the copy's after the last apply.
+	applied string
+	owned   uint64
+	version string
+	// problem is why the last work failed; omitted are the fields that the member does not know.
+	problem string
+	omitted []string
+	// unschedulable pods found when it was looked for last.
+	unschedulable int64
+	// heals is how often what somebody else changed was put right lately, healedAt when last.
+	heals    int
+	healedAt time.Time
+	// shortSince is since when the copy lacks ready replicas.
+	shortSince time.Time
+}
+
+func (s *syncer) addKind(mgr ctrl.Manager, t *federatedtypes.Type) (*kind, error) {
+	k := &kind{Type: t, syncer: s, entries: map[types.NamespacedName]*entry{}}
+	k.objects = newWatched(s.federation, t.GroupVersionResource, "", toFederated, func(name types.NamespacedName, object any) {
+		if full, ok := object.(*unstructured.Unstructured); ok && full.GetDeletionTimestamp() != nil && slices.Contains(full.GetFinalizers(), finalizerOrphan) {
+			k.entry(name).setOrphan()
+		}
+		k.add(name)
+		k.changedHPA(object)
+	})
+	c, err := controller.NewTyped(t.Name(), mgr, controller.TypedOptions[types.NamespacedName]{
+		Reconciler: k, MaxConcurrentReconciles: s.options.Concurrency, RateLimiter: rateLimiter[types.NamespacedName](),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return k, c.Watch(source.TypedFunc[types.NamespacedName](func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[types.NamespacedName]) error {
+		k.mutex.Lock()
+		k.queue = queue
+		k.mutex.Unlock()
+		go k.objects.RunWithContext(ctx)
+		return nil
+	}))
+}
+
+func rateLimiter[T comparable]() workqueue.TypedRateLimiter[T] {
+	return workqueue.NewTypedItemExponentialFailureRateLimiter[T](100*time.Millisecond, time.Minute)
+}
+
+// planAll plans every object anew.
+func (k *kind) planAll() {
+	for _, object := range k.objects.GetStore().List() {
+		k.add(nameOf(object))
+	}
+}
+
+// add plans an object anew. What comes before the controller runs, the first listing brings.
+func (k *kind) add(name types.NamespacedName) { k.addAfter(name, 0) }
+
+func (k *kind) addAfter(name types.NamespacedName, delay time.Duration) {
+	k.mutex.Lock()
+	queue := k.queue
+	k.mutex.Unlock()
+	if queue != nil {
+		queue.AddAfter(name, delay)
+	}
+}
+
+func nameOf(object any) types.NamespacedName {
+	meta := object.(metav1.Object)
+	return types.NamespacedName{Namespace: meta.GetNamespace(), Name: meta.GetName()}
+}
+
+func (k *kind) entry(name types.NamespacedName) *entry {
+	k.mutex.Lock()
+	defer k.mutex.Unlock()
+	e := k.entries[name]
+	if e == nil {
+		e = &entry{plans: map[string]plan{}, reports: map[string]report{}}
+		k.entries[name] = e
+	}
+	return e
+}
+
+// known is the entry if there is one.
+func (k *kind) known(name types.NamespacedName) *entry {
+	k.mutex.Lock()
+	defer k.mutex.Unlock()
+	return k.entries[name]
+}
+
+func (k *kind) object(name types.NamespacedName) *unstructured.Unstructured {
+	object, _ := k.objects.get(name).(*unstructured.Unstructured)
+	return object
+}
+
+func (e *entry) setOrphan() {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	e.orphan = true
+}
+
+// Reconcile plans one object, sends the members to work, and writes back what came of it.
+func (k *kind) Reconcile(ctx context.Context, name types.NamespacedName) (ctrl.Result, error) {
+	select {
+	case <-k.started:
+	case <-ctx.Done():
+		return ctrl.Result{}, nil
+	}
+	object := k.object(name)
+	if object == nil {
+		return ctrl.Result{}, k.forget(name)
+	}
+	if placement.System(k.GroupResource(), name.Namespace, name.Name) {
+		return ctrl.Result{}, nil
+	}
+	if object.GetDeletionTimestamp() != nil {
+		return k.finalize(ctx, object)
+	}
+	e := k.entry(name)
+	plans, again, err := k.plan(object, e)
+	if err != nil {
+		return ctrl.Result{}, k.freeze(ctx, object, e, err)
+	}
+	if !hasFinalizer(object) {
+		// Where the API's admission policy does not set it, at the price of a write.
+		return ctrl.Result{}, k.patchFinalizers(ctx, object, append(slices.Clone(object.GetFinalizers()), v1beta1.Finalizer))
+	}
+	e.follow(plans)
+	k.dispatch(name, e)
+	wait, err := k.writeBack(ctx, object, e)
+	if again > 0 && (wait == 0 || again < wait) {
+		wait = again
+	}
+	return ctrl.Result{RequeueAfter: wait}, err
+}
+
+// follow takes a new plan.
+func (e *entry) follow(plans map[string]plan) {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	same := len(plans) == len(e.plans)
+	for cluster, p := range plans {
+		old, found := e.plans[cluster]
+		same = same && found && old.wanted == p.wanted && old.hash == p.hash
+	}
+	if !same {
+		e.changed = time.Now()
+	}
+	e.plans, e.frozen, e.problem = plans, false, ""
+}
+
+// freeze leaves the copies of an object as they are whose wishes cannot be read, and says so once.
+func (k *kind) freeze(ctx context.Context, object *unstructured.Unstructured, e *entry, problem error) error {
+	e.mutex.Lock()
+	told := e.problem == problem.Error()
+	e.frozen, e.problem = true, problem.Error()
+	e.mutex.Unlock()
+	if !told {
+		k.recorder.Eventf(object, nil, corev1.EventTypeWarning, "PlacementFailed", "Place", "%s", "nothing is changed in any cluster: "+problem.Error())
+	}
+	_, err := k.writeBack(ctx, object, e)
+	return err
+}
+
+// dispatch sends the members to work that have some.
+func (k *kind) dispatch(name types.NamespacedName, e *entry) {
+	key := objectKey{k, name}
+	k.syncer.mutex.RLock()
+	defer k.syncer.mutex.RUnlock()
+	for _, m := range k.members {
+		if m.decide(key, e).work() {
+			m.add(key)
+		}
+	}
+}
+
+// forget drops what is known of an object that is gone. A copy that is still somewhere is a stray, for its member to look at.
+func (k *kind) forget(name types.NamespacedName) error {
+	k.mutex.Lock()
+	delete(k.entries, name)
+	k.mutex.Unlock()
+	k.syncer.mutex.RLock()
+	defer k.syncer.mutex.RUnlock()
+	for _, m := range k.members {
+		if m.copyOf(objectKey{k, name}) != nil {
+			m.add(objectKey{k, name})
+		}
+	}
+	return nil
+}
+
+// finalize takes an object's copies back, or orphans them, and then lets it go. A member that is away is waited for as long as ForceAfter says, and
+// its copy is a stray when it comes back.
+func (k *kind) finalize(ctx context.Context, object *unstructured.Unstructured) (ctrl.Result, error) {
+	if !hasFinalizer(object) {
+		return ctrl.Result{}, nil
+	}
+	name := nameOf(object)
+	e := k.entry(name)
+	e.mutex.Lock()
+	e.orphan = e.orphan || object.GetAnnotations()[v1beta1.AnnotationOrphan] != "" || slices.Contains(object.GetFinalizers(), finalizerOrphan)
+	e.frozen = false
+	fleet := k.currentFleet()
+	e.plans = map[string]plan{}
+	for _, f := range fleet {
+		e.plans[f.name] = plan{orphan: e.orphan}
+	}
+	e.mutex.Unlock()
+	k.dispatch(name, e)
+
+	left := k.held(object, e, fleet)
+	if len(left) == 0 {
+		err := k.patchFinalizers(ctx, object, slices.DeleteFunc(slices.Clone(object.GetFinalizers()), isFinalizer))
+		return ctrl.Result{}, err
+	}
+	wait, err := k.writeBack(ctx, object, e)
+	return ctrl.Result{RequeueAfter: max(wait, time.Second)}, err
+}
+
+// held names the clusters that still have a copy of an object that is deleted, or may have one.
+func (k *kind) held(object *unstructured.Unstructured, e *entry, fleet []fleetMember) []string {
+	overdue := time.Since(object.GetDeletionTimestamp().Time) > k.options.ForceAfter
+	recorded := recordedClusters(object)
+	var left []string
+	for _, f := range fleet {
+		m := k.member(f.name)
+		_, known := recorded[f.name]
+		if m == nil || !f.ready || !m.objects[k].HasSynced() {
+			if known && !overdue && (m == nil || m.serves(k)) {
+				left = append(left, f.name)
+			}
+			continue
+		}
+		if decision := m.decide(objectKey{k, nameOf(object)}, e); decision.action != settled {
+			left = append(left, f.name)
+		}
+	}
+	return left
+}
+
+// patchFinalizers writes an object's finalizers, unless the object changed meanwhile.
+func (k *kind) patchFinalizers(ctx context.Context, object *unstructured.Unstructured, finalizers []string) error {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"resourceVersion": object.GetResourceVersion(), "finalizers": finalizers}})
+	if err != nil {
+		return err
+	}
+	_, err = in(k.federation, k.Type, object.GetNamespace()).Patch(ctx, object.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil // what changed it comes by itself
+	}
+	if err != nil {
+		return fmt.Errorf("writing the finalizers of %s %s: %w", k.Name(), nameOf(object), err)
+	}
+	return nil
+}

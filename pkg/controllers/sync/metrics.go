@@ -1,0 +1,78 @@
+package sync
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+)
+
+// Queue depth, work time and retries are controller-runtime's, by controller: a type's name, or member-<cluster>.
+var (
+	latencyMetric = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "federation_sync_duration_seconds",
+		Help:    "Time from a change of a federated object's plan until it is applied in a cluster.",
+		Buckets: prometheus.ExponentialBuckets(0.005, 2, 14),
+	}, []string{"type"})
+	failuresMetric = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "federation_sync_failures_total",
+		Help: "Writes to a cluster that failed, by type and the API's reason.",
+	}, []string{"cluster", "type", "reason"})
+	requestsMetric = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "federation_member_requests_total",
+		Help: "Requests to a cluster for federated objects, by method and status code.",
+	}, []string{"cluster", "method", "code"})
+	objectsDescription = prometheus.NewDesc("federation_objects", "Federated objects, by type and state: placed, pending, failed.", []string{"type", "state"}, nil)
+)
+
+func init() { metrics.Registry.MustRegister(latencyMetric, failuresMetric, requestsMetric) }
+
+// registerMetrics counts the objects of these controllers, in place of those registered before.
+func registerMetrics(s *syncer) {
+	objects := objectsCollector{s}
+	metrics.Registry.Unregister(objects)
+	_ = metrics.Registry.Register(objects)
+}
+
+type objectsCollector struct{ *syncer }
+
+func (c objectsCollector) Describe(to chan<- *prometheus.Desc) { to <- objectsDescription }
+
+func (c objectsCollector) Collect(to chan<- prometheus.Metric) {
+	for _, k := range c.kinds {
+		count := map[string]float64{"placed": 0, "pending": 0, "failed": 0}
+		k.mutex.Lock()
+		entries := make([]*entry, 0, len(k.entries))
+		for _, e := range k.entries {
+			entries = append(entries, e)
+		}
+		k.mutex.Unlock()
+		for _, e := range entries {
+			count[e.state()]++
+		}
+		for state, n := range count {
+			to <- prometheus.MustNewConstMetric(objectsDescription, prometheus.GaugeValue, n, k.Name(), state)
+		}
+	}
+}
+
+func (e *entry) state() string {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	if e.frozen {
+		return "failed"
+	}
+	for _, r := range e.reports {
+		if r.problem != "" {
+			return "failed"
+		}
+	}
+	if !e.changed.IsZero() {
+		return "pending"
+	}
+	return "placed"
+}
+
+// courtesy limits the Events of what went well: people see them, thousands at once are of no use to anybody.
+type courtesy struct{ *rate.Limiter }
+
+func newCourtesy() courtesy { return courtesy{rate.NewLimiter(5, 50)} }

@@ -1,0 +1,141 @@
+package sync
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
+	"github.com/fedhelm/fedhelm/pkg/federatedtypes"
+)
+
+// clusterState is what v1beta1.AnnotationClusters says of one cluster.
+type clusterState struct {
+	// Generation of the object that is there, of the kinds that have one.
+	Generation int64 `json:"generation,omitempty"`
+	// Error is why the object as it is now is not there, or not gone.
+	Error string `json:"error,omitempty"`
+	// Omitted are the fields that the cluster does not know.
+	Omitted []string `json:"omitted,omitempty"`
+}
+
+// recordedClusters is what the annotation says.
+func recordedClusters(object *unstructured.Unstructured) map[string]clusterState {
+	var recorded map[string]clusterState
+	_ = json.Unmarshal([]byte(object.GetAnnotations()[v1beta1.AnnotationClusters]), &recorded) // somebody else wrote it, then
+	return recorded
+}
+
+// state is where an object is, and the sum of its copies' status. pending says that a member's word is still to come.
+func (k *kind) state(object *unstructured.Unstructured, e *entry) (states map[string]clusterState, copies []federatedtypes.Copy, pending bool) {
+	recorded := recordedClusters(object)
+	states = map[string]clusterState{}
+	key := objectKey{k, nameOf(object)}
+	for _, f := range k.currentFleet() {
+		m := k.member(f.name)
+		e.mutex.Lock()
+		p, r, frozen := e.plans[f.name], e.reports[f.name], e.frozen
+		e.mutex.Unlock()
+		before, known := recorded[f.name]
+		if frozen {
+			if known {
+				states[f.name] = clusterState{Generation: before.Generation, Error: e.problem}
+			}
+			if m != nil {
+				if c := m.copyOf(key); c != nil {
+					copies = append(copies, federatedtypes.Copy{Cluster: f.name, Status: c.status})
+				}
+			}
+			continue
+		}
+		if m == nil {
+			if p.wanted {
+				states[f.name] = clusterState{Generation: before.Generation, Error: away(f.why)}
+			} else if known {
+				states[f.name] = before
+			}
+			continue
+		}
+		d := m.decide(key, e)
+		c := m.copyOf(key)
+		s := clusterState{Generation: before.Generation, Error: r.problem}
+		switch {
+		case d.action == settled && !d.wanted:
+			continue
+		case d.action == settled:
+			s = clusterState{Generation: object.GetGeneration(), Omitted: r.omitted}
+			if r.version == "" {
+				s.Omitted = before.Omitted
+			}
+		case d.action == wait:
+			if s.Error = d.why; !d.wanted && !known {
+				continue
+			}
+		default:
+			pending = pending || r.problem == ""
+		}
+		states[f.name] = s
+		if c != nil {
+			current := d.action == settled && c.observed() && (r.version == "" || c.ResourceVersion != "" && m.latest(key, r) == c)
+			copies = append(copies, federatedtypes.Copy{Cluster: f.name, Status: c.status, Current: current})
+		} else if d.wanted {
+			copies = append(copies, federatedtypes.Copy{Cluster: f.name})
+		}
+	}
+	return states, copies, pending
+}
+
+// writeBack writes where an object is and the summed status, in one request, if they are not written yet. While a member's word is still to come it
+// waits for that, though not for long, and asks to be called again.
+func (k *kind) writeBack(ctx context.Context, object *unstructured.Unstructured, e *entry) (time.Duration, error) {
+	states, copies, pending := k.state(object, e)
+	e.mutex.Lock()
+	changed := e.changed
+	if !pending {
+		e.changed = time.Time{}
+	}
+	e.mutex.Unlock()
+	if pending && time.Since(changed) < patience {
+		return patience - time.Since(changed), nil
+	}
+
+	patch := map[string]any{}
+	text, err := json.Marshal(states)
+	if err != nil {
+		return 0, err
+	}
+	if was, found := object.GetAnnotations()[v1beta1.AnnotationClusters]; len(states) == 0 && found {
+		patch["metadata"] = map[string]any{"uid": object.GetUID(), "annotations": map[string]any{v1beta1.AnnotationClusters: nil}}
+	} else if len(states) > 0 && was != string(text) {
+		patch["metadata"] = map[string]any{"uid": object.GetUID(), "annotations": map[string]any{v1beta1.AnnotationClusters: string(text)}}
+	}
+	sum := k.Sum(object, copies)
+	if sum != nil && !federatedtypes.SameStatus(object, sum) && len(copies) > 0 {
+		patch["status"] = sum
+	}
+	if len(patch) == 0 {
+		return 0, nil
+	}
+	var subresources []string
+	if k.HasStatus() {
+		subresources = []string{"status"} // which takes annotations too
+	}
+	body, err := json.Marshal(patch)
+	if err != nil {
+		return 0, err
+	}
+	_, err = in(k.federation, k.Type, object.GetNamespace()).Patch(ctx, object.GetName(), types.MergePatchType, body, metav1.PatchOptions{FieldManager: fieldManager}, subresources...)
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return 0, nil // another object has its name, or none
+	}
+	if err != nil {
+		return 0, fmt.Errorf("writing where %s %s is: %w", k.Name(), nameOf(object), err)
+	}
+	return 0, nil
+}

@@ -1,0 +1,183 @@
+// Package sync places the federation's objects in its members and keeps them there.
+//
+// One controller a type looks at an object in the federation, plans where it goes, and writes back where it is (kind.go, plan.go, state.go). One
+// controller a member, with a queue of its own, brings the copies there to what the plan says (member.go, copy.go): a member that is slow or away
+// holds up nobody. Clusters come and go in fleet.go. Everything is found out from the two sides' watches, so it can be killed at any moment.
+package sync
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
+	"github.com/fedhelm/fedhelm/pkg/controllers/clusterclient"
+	"github.com/fedhelm/fedhelm/pkg/federatedtypes"
+)
+
+// Options of the sync controllers.
+type Options struct {
+	// FederationName is the value of the label on copies.
+	FederationName string
+	// Types are the federated types.
+	Types []*federatedtypes.Type
+	// AdoptResources takes over what is in a member already under an object's name; else it is a conflict, and left alone. v1 adopted.
+	AdoptResources bool
+	// ForceAfter is how long the deletion of an object waits for a member that is away.
+	ForceAfter time.Duration
+	// Concurrency is how many objects of a type, and how many copies in a member, are worked on at once.
+	Concurrency int
+	// UnschedulableAfter is how long a pod waits for a node until its replica is asked elsewhere; v1: 60s.
+	UnschedulableAfter time.Duration
+	// HPAForbiddenWindow is how long an HPA that has just scaled neither gives nor takes; v1: 2m.
+	HPAForbiddenWindow time.Duration
+}
+
+// DefaultOptions are v1's, where it had them.
+func DefaultOptions() Options {
+	return Options{
+		Types:              federatedtypes.Defaults(),
+		AdoptResources:     true,
+		ForceAfter:         10 * time.Minute,
+		Concurrency:        20,
+		UnschedulableAfter: time.Minute,
+		HPAForbiddenWindow: 2 * time.Minute,
+	}
+}
+
+const (
+	// requestTimeout bounds each request to a member.
+	requestTimeout = 30 * time.Second
+	// patience is how long the word of slow members is waited for, so that an object's state is written once.
+	patience = time.Second
+	// statusDelay lets the members' changes of status come together.
+	statusDelay = 200 * time.Millisecond
+	// settleTime is how long replicas wait for what a new member already has.
+	settleTime = 30 * time.Second
+)
+
+// syncer is what the controllers share.
+type syncer struct {
+	options    Options
+	log        logr.Logger
+	clusters   client.Client
+	registry   *clusterclient.Registry
+	federation dynamic.Interface
+	reader     client.Reader
+	recorder   events.EventRecorder
+	courtesy   courtesy
+	kinds      map[schema.GroupResource]*kind
+	// uid is the federation's: that of its namespace kube-system.
+	uid string
+	// started is closed when uid is known and members may be started, under context.
+	started chan struct{}
+	context context.Context
+
+	mutex   sync.RWMutex
+	fleet   []fleetMember
+	members map[string]*member
+}
+
+// Add adds the controllers to the manager, whose API is the federation's.
+func Add(mgr ctrl.Manager, registry *clusterclient.Registry, options Options) error {
+	api, err := federationClient(mgr.GetConfig())
+	if err != nil {
+		return err
+	}
+	s := &syncer{
+		options:    options,
+		log:        mgr.GetLogger().WithName("sync"),
+		clusters:   mgr.GetClient(),
+		registry:   registry,
+		federation: api,
+		reader:     mgr.GetAPIReader(),
+		recorder:   mgr.GetEventRecorder(v1beta1.ControllerManager),
+		courtesy:   newCourtesy(),
+		kinds:      map[schema.GroupResource]*kind{},
+		started:    make(chan struct{}),
+		members:    map[string]*member{},
+	}
+	for _, t := range options.Types {
+		if s.kinds[t.GroupResource()], err = s.addKind(mgr, t); err != nil {
+			return fmt.Errorf("type %s: %w", t.Name(), err)
+		}
+	}
+	if err := s.addFleet(mgr); err != nil {
+		return err
+	}
+	registerMetrics(s)
+	return mgr.Add(s)
+}
+
+// federationClient has a connection of its own, as busy as it is.
+func federationClient(config *rest.Config) (dynamic.Interface, error) {
+	httpClient, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, err
+	}
+	return dynamic.NewForConfigAndClient(config, httpClient)
+}
+
+// Start finds out which federation this is, and lets the members start.
+func (s *syncer) Start(ctx context.Context) error {
+	for s.uid == "" {
+		namespace, err := s.federation.Resource(schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}).Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
+		if err == nil {
+			s.uid = string(namespace.GetUID())
+			break
+		}
+		s.log.Error(err, "will ask again which federation this is")
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Second):
+		}
+	}
+	s.context = ctx
+	close(s.started)
+	<-ctx.Done()
+	return nil
+}
+
+// NeedLeaderElection keeps a standby from placing anything.
+func (s *syncer) NeedLeaderElection() bool { return true }
+
+// member is the member of that name that is being kept, nil if there is none.
+func (s *syncer) member(name string) *member {
+	s.mutex.RLock()
+	defer s.mutex.RUnlock()
+	return s.members[name]
+}
+
+func (s *syncer) currentFleet() []fleetMember {
+	s.mutex.RLock()
+	defer s.mutex.RUnlock()
+	return s.fleet
+}
+
+// objectKey names a federated object.
+type objectKey struct {
+	kind *kind
+	types.NamespacedName
+}
+
+func (k objectKey) String() string { return k.kind.Name() + " " + k.NamespacedName.String() }
+
+// in is the objects of a type in an API that are in a namespace, or have none.
+func in(api dynamic.Interface, t *federatedtypes.Type, namespace string) dynamic.ResourceInterface {
+	if namespace == "" {
+		return api.Resource(t.GroupVersionResource)
+	}
+	return api.Resource(t.GroupVersionResource).Namespace(namespace)
+}
