@@ -21,6 +21,7 @@ import (
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 	"github.com/fedhelm/fedhelm/pkg/controlplane"
+	"github.com/fedhelm/fedhelm/pkg/federatedtypes"
 	"github.com/fedhelm/fedhelm/test/clusters"
 )
 
@@ -101,7 +102,9 @@ func (a *api) eventuallyGone(o *unstructured.Unstructured) {
 }
 
 // state is what the annotation says of where an object is.
-func state(o *unstructured.Unstructured) string { return o.GetAnnotations()[v1beta1.AnnotationClusters] }
+func state(o *unstructured.Unstructured) string {
+	return o.GetAnnotations()[v1beta1.AnnotationClusters]
+}
 
 func merge(patch string) client.Patch { return client.RawPatch(types.MergePatchType, []byte(patch)) }
 
@@ -286,7 +289,11 @@ func TestSync(t *testing.T) {
 		<-e.program.done
 		before := e.versions(objects)
 		e.program = e.run()
-		e.program.eventuallyAnswers("/readyz", 200)
+		clusters.EventuallySeen(t, bound, "it leads, and has read the members", func() (bool, string) {
+			read, _ := e.program.metric("federation_member_requests_total", `method="GET"`)
+			placed, _ := e.program.metric("federation_objects", `state="placed"`)
+			return read >= float64(len(e.members())*len(federatedtypes.Defaults())) && placed >= float64(len(objects)), fmt.Sprint(read, placed)
+		})
 		e.eventuallyQuiet()
 		require.Equal(t, before, e.versions(objects))
 	})
@@ -344,4 +351,3 @@ func (e *middleEarth) eventuallyQuiet() {
 		return same >= 10, fmt.Sprint(writes)
 	})
 }
-

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -30,6 +31,18 @@ func recordedClusters(object *unstructured.Unstructured) map[string]clusterState
 	var recorded map[string]clusterState
 	_ = json.Unmarshal([]byte(object.GetAnnotations()[v1beta1.AnnotationClusters]), &recorded) // somebody else wrote it, then
 	return recorded
+}
+
+// learning says whether it is too early to say anything of a cluster.
+func (k *kind) learning(f fleetMember) bool {
+	m := k.member(f.name)
+	switch {
+	case !f.ready || f.leaving:
+		return false
+	case m == nil:
+		return time.Since(k.since) < settleTime
+	}
+	return !m.knows(k) && time.Since(m.since) < settleTime
 }
 
 // state is where an object is, and the sum of its copies' status. pending says that a member's word is still to come.
@@ -94,6 +107,9 @@ func (k *kind) state(object *unstructured.Unstructured, e *entry) (states map[st
 // writeBack writes where an object is and the summed status, in one request, if they are not written yet. While a member's word is still to come it
 // waits for that, though not for long, and asks to be called again.
 func (k *kind) writeBack(ctx context.Context, object *unstructured.Unstructured, e *entry) (time.Duration, error) {
+	if slices.ContainsFunc(k.currentFleet(), k.learning) {
+		return patience, nil
+	}
 	states, copies, pending := k.state(object, e)
 	e.mutex.Lock()
 	changed := e.changed

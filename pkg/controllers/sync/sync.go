@@ -63,7 +63,7 @@ const (
 	patience = time.Second
 	// statusDelay lets the members' changes of status come together.
 	statusDelay = 200 * time.Millisecond
-	// settleTime is how long replicas wait for what a new member already has.
+	// settleTime is how long it may take to learn what there is in a member, before that is a fault.
 	settleTime = 30 * time.Second
 )
 
@@ -83,6 +83,7 @@ type syncer struct {
 	// started is closed when uid is known and members may be started, under context.
 	started chan struct{}
 	context context.Context
+	since   time.Time
 
 	mutex   sync.RWMutex
 	fleet   []fleetMember
@@ -129,7 +130,7 @@ func federationClient(config *rest.Config) (dynamic.Interface, error) {
 	return dynamic.NewForConfigAndClient(config, httpClient)
 }
 
-// Start finds out which federation this is, and lets the members start.
+// Start finds out which federation this is and which members it has, and lets the members start.
 func (s *syncer) Start(ctx context.Context) error {
 	for s.uid == "" {
 		namespace, err := s.federation.Resource(schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}).Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
@@ -144,7 +145,12 @@ func (s *syncer) Start(ctx context.Context) error {
 		case <-time.After(time.Second):
 		}
 	}
-	s.context = ctx
+	var clusters v1beta1.ClusterList
+	if err := s.clusters.List(ctx, &clusters); err != nil {
+		return err
+	}
+	s.follow(clusters.Items)
+	s.context, s.since = ctx, time.Now()
 	close(s.started)
 	<-ctx.Done()
 	return nil
