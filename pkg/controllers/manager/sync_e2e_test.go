@@ -63,7 +63,9 @@ func (e *middleEarth) label(cluster, key, value string) {
 func object(t *testing.T, manifest string) *unstructured.Unstructured {
 	t.Helper()
 	o := &unstructured.Unstructured{}
-	require.NoError(t, yaml.Unmarshal([]byte(manifest), &o.Object), manifest)
+	text, err := yaml.YAMLToJSON([]byte(manifest))
+	require.NoError(t, err, manifest)
+	require.NoError(t, o.UnmarshalJSON(text), manifest)
 	return o
 }
 
