@@ -24,7 +24,7 @@ func write(root string) error {
 	if err != nil {
 		return err
 	}
-	defer repository.Close()
+	defer func() { _ = repository.Close() }()
 	for path, content := range files {
 		if err := repository.WriteFile(path, content, 0o644); err != nil {
 			return err

@@ -75,8 +75,8 @@ func Block(corefile, federation string) (text string, found bool, err error) {
 
 // findBlock gives the place of the federation's block, from the beginning of its first marker's line to the end of its last's with the line break.
 func findBlock(corefile, federation string) (place span, found bool, err error) {
-	broken := func(line, what string) (span, bool, error) {
-		return span{}, false, fmt.Errorf("the Corefile has the line %q %s: delete the block of federation %s by hand, with both its marker lines", line, what, federation)
+	broken := func(line, what string) error {
+		return fmt.Errorf("the Corefile has the line %q %s: delete the block of federation %s by hand, with both its marker lines", line, what, federation)
 	}
 	begin, end := beginMarker+federation, endMarker+federation
 	open := false
@@ -86,20 +86,20 @@ func findBlock(corefile, federation string) (place span, found bool, err error) 
 		switch {
 		case kind == "" || of != federation && !open:
 		case of != federation:
-			return broken(begin, "and another federation's marker before its END line")
+			return span{}, false, broken(begin, "and another federation's marker before its END line")
 		case kind == beginMarker && open, kind == beginMarker && found:
-			return broken(begin, "twice")
+			return span{}, false, broken(begin, "twice")
 		case kind == beginMarker:
 			open, place.from = true, at
 		case !open:
-			return broken(end, "without a BEGIN line before it")
+			return span{}, false, broken(end, "without a BEGIN line before it")
 		default:
 			open, found, place.to = false, true, at+len(line)
 		}
 		at += len(line)
 	}
 	if open {
-		return broken(begin, "without an END line after it")
+		return span{}, false, broken(begin, "without an END line after it")
 	}
 	return place, found, nil
 }

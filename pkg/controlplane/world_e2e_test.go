@@ -147,7 +147,7 @@ func rules(phase string) []rbacv1.PolicyRule {
 		rule("", "services", []string{fellowship + "-apiserver"}, "get"),
 		rule("", "pods", nil, "list"),
 	}
-	publish := append(prepare, rule("", "secrets", []string{kubeconfig, registrars}, "get", "create", "patch"))
+	publish := append(slices.Clone(prepare), rule("", "secrets", []string{kubeconfig, registrars}, "get", "create", "patch"))
 	return map[string][]rbacv1.PolicyRule{
 		"prepare":  prepare,
 		"publish":  publish,

@@ -48,7 +48,7 @@ func (l *leaving) freeCluster(ctx context.Context) {
 	})
 	err := l.federationAPI.Patch(ctx, l.object, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
 	if client.IgnoreNotFound(err) != nil || len(l.object.Finalizers) > 0 {
-		l.leave(fmt.Errorf("cluster %s is left in federation %s, held by its finalizers %v (%v): see what holds it with `kubectl --context=%s get cluster %s -o yaml`", l.cluster, l.federation, l.object.Finalizers, err, l.federation, l.cluster))
+		l.leave(fmt.Errorf("cluster %s is left in federation %s, held by its finalizers %v (%w): see what holds it with `kubectl --context=%s get cluster %s -o yaml`", l.cluster, l.federation, l.object.Finalizers, err, l.federation, l.cluster))
 	}
 }
 

@@ -197,7 +197,7 @@ func (l *leaving) answers(ctx context.Context, member *kube.API, a *access, time
 			return true, nil
 		}
 		if ctx.Err() != nil && last != nil {
-			return false, nil
+			return false, nil //nolint:nilerr // cut off by the end of the wait, it says nothing
 		}
 		last = unreachable(err, a)
 		if errors.As(last, &refused{}) {
@@ -360,8 +360,7 @@ func (u *unjoin) findFederation(ctx context.Context) {
 
 // findCluster ends a run that has nothing to take back.
 func (u *unjoin) findCluster(ctx context.Context) {
-	var err error
-	err = u.onHost(ctx, func(ctx context.Context) (err error) {
+	err := u.onHost(ctx, func(ctx context.Context) (err error) {
 		u.given, err = u.Hook.given(ctx)
 		return err
 	})

@@ -41,8 +41,8 @@ func clustersOf(t *testing.T, text string) []Cluster {
 func planned(clusters []Cluster, plan map[string]Share) string {
 	var words []string
 	for _, c := range clusters {
-		share, word := plan[c.Name], ""
-		word = fmt.Sprintf("%s=%d", c.Name, share.Replicas)
+		share := plan[c.Name]
+		word := fmt.Sprintf("%s=%d", c.Name, share.Replicas)
 		if share.Overflow != 0 {
 			word += fmt.Sprintf("+%d", share.Overflow)
 		}

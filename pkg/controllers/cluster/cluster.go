@@ -94,7 +94,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	began := time.Now()
 	result, err := r.probe(ctx, cluster)
 	if ctx.Err() != nil {
-		return ctrl.Result{}, nil // shutting down: says nothing about the member
+		return ctrl.Result{}, nil //nolint:nilerr // shutting down says nothing about the member
 	}
 	if err != nil {
 		return r.soon(ctx, err)

@@ -120,7 +120,7 @@ func (c *chaos) key(o *unstructured.Unstructured) string {
 
 func (c *chaos) create(manifest string) {
 	o := object(c.T, manifest)
-	require.NoError(c, c.Client.Create(c.Context(), o.DeepCopy()))
+	require.NoError(c, c.Create(c.Context(), o.DeepCopy()))
 	c.objects[c.key(o)] = o
 }
 

@@ -220,8 +220,9 @@ func (k *kind) spreadHPA(object *unstructured.Unstructured, selected []string, c
 		c := planner.HPACluster{Name: name}
 		if have := copies[name]; have != nil {
 			still := k.options.HPAForbiddenWindow - time.Since(have.scaledAt())
-			c.Local = &planner.LocalHPA{ //nolint:gosec // an API server's int32
-				Max: int32(have.amount), Current: int32(number(have.status, "currentReplicas")), Desired: int32(number(have.status, "desiredReplicas")), MayMove: still <= 0,
+			c.Local = &planner.LocalHPA{
+				Max: int32(have.amount), Current: int32(number(have.status, "currentReplicas")), Desired: int32(number(have.status, "desiredReplicas")), //nolint:gosec // an API server's int32
+				MayMove: still <= 0,
 			}
 			if still > 0 && (again == 0 || still < again) {
 				again = still
