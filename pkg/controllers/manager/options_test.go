@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/fedhelm/fedhelm/pkg/federatedtypes"
 )
 
 func TestBadFlags(t *testing.T) {
@@ -19,7 +21,7 @@ func TestBadFlags(t *testing.T) {
 		{append(needed, "--cluster-monitor-period=10ms"), "too short"},
 		{append(needed, "--cluster-failure-threshold=0"), "give 1 or more"},
 		{append(needed, "--cluster-success-threshold=0"), "give 1 or more"},
-		{append(needed, "--controllers=balrog=false"), `--controllers names "balrog", which is unknown: known are [cluster]`},
+		{append(needed, "--controllers=balrog=false"), `--controllers names "balrog", which is unknown: known are [cluster configmaps `},
 		{append(needed, "--controllers=cluster"), "cluster"},
 		{append(needed, "--leader-elect-renew-deadline=15s"), "leader election's times do not fit"},
 		{append(needed, "--log-format=xml"), "give json or text"},
@@ -38,12 +40,14 @@ func TestBadFlags(t *testing.T) {
 func TestControllersFlag(t *testing.T) {
 	o := defaults()
 	require.True(t, o.enabled("cluster"))
-	o.Controllers["cluster"] = false
+	o.Controllers["cluster"], o.Controllers["secrets"] = false, false
 	require.False(t, o.enabled("cluster"))
-	require.NoError(t, (&Options{
-		Kubeconfig: "k", FederationName: "f", Namespace: "n", ClusterMonitorPeriod: o.ClusterMonitorPeriod, Thresholds: o.Thresholds,
-		Controllers: o.Controllers, LeaseDuration: o.LeaseDuration, RenewDeadline: o.RenewDeadline, RetryPeriod: o.RetryPeriod, LogFormat: "json",
-	}).validate())
+	o.Kubeconfig, o.FederationName, o.Namespace = "k", "f", "n"
+	require.NoError(t, o.validate())
+	for _, federated := range o.syncOptions().Types {
+		require.NotEqual(t, "secrets", federated.Name())
+	}
+	require.Len(t, o.syncOptions().Types, len(federatedtypes.Defaults())-1)
 }
 
 func TestVersion(t *testing.T) {
