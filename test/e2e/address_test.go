@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	"github.com/fedhelm/fedhelm/pkg/pki"
 	"github.com/fedhelm/fedhelm/test/clusters"
+	"github.com/fedhelm/fedhelm/test/matrix"
 )
 
 // TestLoadBalancer gets no address during the install, which ends all the same and says so; a later one is published by the keeper.
@@ -29,12 +31,41 @@ func TestLoadBalancer(t *testing.T) {
 	f.waitForRollouts(t)
 
 	const address = "10.213.1.200"
-	var service corev1.Service
-	require.NoError(t, f.host.Get(t.Context(), client.ObjectKey{Namespace: f.namespace, Name: "fellowship-apiserver"}, &service))
-	service.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: address}}
-	require.NoError(t, f.host.Status().Update(t.Context(), &service))
+	require.NoError(t, f.setAddress(t.Context(), address))
 	f.keep(t)
+	f.requirePublished(t, address)
+}
 
+// TestLateLoadBalancer gets its address two minutes after the install began, which waits for it: the kubeconfig and the certificate carry it.
+func TestLateLoadBalancer(t *testing.T) {
+	if !matrix.Whole() {
+		return // two minutes of waiting; TestLoadBalancer has an address that comes later still
+	}
+	f := newFellowship(t, "helm")
+	clusters.LocalCluster(t, "load-balancer", f.host.Name, "off")
+	t.Cleanup(func() { clusters.LocalCluster(t, "load-balancer", f.host.Name, "on") })
+	const address = "10.213.1.201"
+	set := make(chan error, 1)
+	timer := time.AfterFunc(2*time.Minute, func() { set <- f.setAddress(context.Background(), address) })
+	defer timer.Stop()
+	f.must(t, "install", f.name, clusters.ControlPlaneChart, "--timeout", "4m30s", "--set", keeperAtRest, "--set", "apiServer.service.addressTimeoutSeconds=200")
+	require.NoError(t, <-set, "the install ended before its address came")
+	f.requirePublished(t, address)
+}
+
+// setAddress gives the API's Service an address, as a load balancer does.
+func (f *fellowship) setAddress(ctx context.Context, address string) error {
+	var service corev1.Service
+	if err := f.host.Get(ctx, client.ObjectKey{Namespace: f.namespace, Name: f.name + "-apiserver"}, &service); err != nil {
+		return err
+	}
+	service.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: address}}
+	return f.host.Status().Update(ctx, &service)
+}
+
+// requirePublished sees that the kubeconfig and the serving certificate carry an address, and that the API answers there.
+func (f *fellowship) requirePublished(t *testing.T, address string) {
+	t.Helper()
 	require.Equal(t, "https://"+address+":443", f.publishedServer(t))
 	certificate, err := pki.ParseCertificate(f.secret(t, "fellowship-apiserver-tls").Data["tls.crt"])
 	require.NoError(t, err)
