@@ -53,6 +53,10 @@ test-long: tools-test fresh-clusters ## Whole matrices and soaks
 bench: fresh-clusters ## Benchmarks, as ratios to a floor; BENCH_FLAGS=-write keeps the results in docs/benchmarks.md
 	go test -tags e2e -count=1 -timeout 60m -v ./test/bench $(BENCH_FLAGS)
 
+.PHONY: bench-scale
+bench-scale: tools-test ## The same with 5, 10 and 20 members, which are API servers alone
+	go test -tags e2e,scale -count=1 -timeout 30m -v -run TestScale ./pkg/controllers/manager $(BENCH_FLAGS)
+
 .PHONY: clusters
 clusters: ## Bring up the local clusters, with the images in them
 	scripts/build-tools kubectl helm helm4

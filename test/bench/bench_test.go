@@ -20,6 +20,7 @@ import (
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 	"github.com/fedhelm/fedhelm/test/clusters"
+	"github.com/fedhelm/fedhelm/test/measure"
 )
 
 const (
@@ -30,8 +31,11 @@ const (
 	federation     = "fellowship"
 )
 
+// TestMain runs the benchmarks and reports what they found.
+func TestMain(m *testing.M) { os.Exit(measure.Main(m)) }
+
 // pairs measures both sides in turns, each time in a namespace of its own, and reports them and their ratio.
-func pairs(t *testing.T, name, floorName string, side, floor func(*testing.T) float64) {
+func pairs(t *testing.T, section, name, floorName string, side, floor func(*testing.T) float64) {
 	t.Helper()
 	var times, floors []float64
 	for run := range 1 + runs {
@@ -49,9 +53,7 @@ func pairs(t *testing.T, name, floorName string, side, floor func(*testing.T) fl
 			}))
 		}
 	}
-	measured(figure{name: name, unit: " s", values: times})
-	measured(figure{name: floorName, unit: " s", values: floors})
-	measured(figure{name: "their ratio", values: ratios(times, floors), goal: mostTimesFloor})
+	measure.Compare(section, measure.Figure{Name: name, Unit: " s", Values: times}, measure.Figure{Name: floorName, Unit: " s", Values: floors}, mostTimesFloor)
 }
 
 // TestInstall compares installing the control plane with applying plain manifests of its etcd and kube-apiserver, whose certificates are there already.
@@ -59,11 +61,11 @@ func TestInstall(t *testing.T) {
 	host := clusters.Open(t, clusters.Host)
 	fedhook := build(t)
 	var cpu, memory []float64
-	pairs(t, "`helm install fellowship --wait`", "plain etcd and kube-apiserver",
+	pairs(t, "install", "`helm install fellowship --wait`", "plain etcd and kube-apiserver",
 		func(t *testing.T) float64 {
 			namespace := host.Namespace(t, "bench", nil)
 			t.Cleanup(func() { helm(t, host, namespace, "uninstall", federation, "--wait") })
-			return seconds(func() { installFederation(t, host, namespace) })
+			return measure.Seconds(func() { installFederation(t, host, namespace) })
 		},
 		func(t *testing.T) float64 {
 			namespace := host.Namespace(t, "bench", nil)
@@ -72,13 +74,13 @@ func TestInstall(t *testing.T) {
 			cpu, memory = append(cpu, certs.cpu), append(memory, certs.memory)
 			manifest := file(t, "plain.yaml", helm(t, host, namespace, "template", federation, clusters.ControlPlaneChart,
 				"--show-only", "templates/etcd/*.yaml", "--show-only", "templates/apiserver/*.yaml"))
-			return seconds(func() {
+			return measure.Seconds(func() {
 				host.Kubectl(t, "--namespace", namespace, "apply", "--filename", manifest)
 				waitForPlain(t, host, namespace)
 			})
 		})
-	measured(figure{name: "`fedhook certs` from nothing, CPU", unit: " s", values: cpu, goal: 1})
-	measured(figure{name: "`fedhook certs` from nothing, peak memory", unit: " MB", values: memory, goal: 40})
+	measure.Add("fedhook", measure.Figure{Name: "`fedhook certs` from nothing, CPU", Unit: " s", Values: cpu, Goal: 1})
+	measure.Add("fedhook", measure.Figure{Name: "`fedhook certs` from nothing, peak memory", Unit: " MB", Values: memory, Goal: 40})
 }
 
 // TestJoin compares joining a cluster, until it is Ready, with a chart whose hook does nothing; and measures fedhook join as a process of this machine.
@@ -90,17 +92,17 @@ func TestJoin(t *testing.T) {
 	api := openFederation(t, host, namespace)
 	nothing := chartThatDoesNothing(t, host)
 
-	pairs(t, "`helm install gondor` until Ready", "a chart whose hook does nothing",
+	pairs(t, "join", "`helm install gondor` until Ready", "a chart whose hook does nothing",
 		func(t *testing.T) float64 {
 			t.Cleanup(func() { helm(t, host, namespace, "uninstall", member.Name, "--wait") })
-			return seconds(func() {
+			return measure.Seconds(func() {
 				helm(t, host, namespace, "install", member.Name, clusters.MemberChart, "--set-file", "credentials.kubeconfig="+member.Kubeconfig)
 				waitForReady(t, api, member.Name)
 			})
 		},
 		func(t *testing.T) float64 {
 			t.Cleanup(func() { helm(t, host, namespace, "uninstall", "nothing", "--wait") })
-			return seconds(func() { helm(t, host, namespace, "install", "nothing", nothing) })
+			return measure.Seconds(func() { helm(t, host, namespace, "install", "nothing", nothing) })
 		})
 
 	fedhook := build(t)
@@ -112,14 +114,14 @@ func TestJoin(t *testing.T) {
 		memory = append(memory, run(t, environment, fedhook, append([]string{"join"}, arguments...)...).memory)
 		run(t, environment, fedhook, append([]string{"unjoin"}, arguments...)...)
 	}
-	measured(figure{name: "`fedhook join`, peak memory", unit: " MB", values: memory, goal: 40})
+	measure.Add("fedhook", measure.Figure{Name: "`fedhook join`, peak memory", Unit: " MB", Values: memory, Goal: 40})
 }
 
 // TestImage measures fedhook's image.
 func TestImage(t *testing.T) {
 	pulled, unpacked := imageSize(t, filepath.Join(clusters.BinaryDir(), "..", "images", "fedhook.tar"))
-	measured(figure{name: "image of fedhook, as pulled", unit: " MB", values: []float64{pulled}, goal: 30})
-	measured(figure{name: "image of fedhook, unpacked", unit: " MB", values: []float64{unpacked}, goal: 30})
+	measure.Add("fedhook", measure.Figure{Name: "image of fedhook, as pulled", Unit: " MB", Values: []float64{pulled}, Goal: 30})
+	measure.Add("fedhook", measure.Figure{Name: "image of fedhook, unpacked", Unit: " MB", Values: []float64{unpacked}, Goal: 30})
 }
 
 // installFederation installs a control plane whose keeper rests, since it would run in the middle of a measurement.

@@ -41,6 +41,7 @@ var byFedhook = map[string][]string{
 var others = map[string]any{
 	"apiServer.service.type":                 "NodePort",
 	"controllerManager.clusterMonitorPeriod": "50s",
+	"controllerManager.forceAfter":           "20m",
 	"clientCIDR":                             "10.0.0.0/8",
 	"server":                                 "https://gondor:6443",
 	"clusterDNS.mode":                        "none",

@@ -41,6 +41,7 @@ import (
 	"github.com/fedhelm/fedhelm/pkg/controllers/rbac"
 	"github.com/fedhelm/fedhelm/pkg/federatedtypes"
 	"github.com/fedhelm/fedhelm/test/clusters"
+	"github.com/fedhelm/fedhelm/test/measure"
 )
 
 const (
@@ -60,7 +61,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	os.Exit(measure.Main(m))
 }
 
 // api is a real kube-apiserver with its etcd.
