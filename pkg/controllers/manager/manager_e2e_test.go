@@ -477,8 +477,9 @@ func TestHealthOfMembers(t *testing.T) {
 	}
 	replace := func(data map[string][]byte) {
 		s := secret()
+		before := s.DeepCopy()
 		s.Data = data
-		require.NoError(t, f.Update(t.Context(), s))
+		require.NoError(t, f.Patch(t.Context(), s, client.MergeFrom(before))) // the host being the federation's API, the Secret is federated, and written to
 	}
 
 	t.Run("another token", func(t *testing.T) {
