@@ -29,8 +29,19 @@ func (t *Type) Sum(object *unstructured.Unstructured, copies []Copy) map[string]
 // SameStatus says whether an object has a summed status already. Numbers that are missing are 0, and missing lists and maps empty.
 func SameStatus(object *unstructured.Unstructured, sum map[string]any) bool {
 	status, _ := object.Object["status"].(map[string]any)
+	return covers(status, sum)
+}
+
+func covers(status, sum map[string]any) bool {
 	for name, want := range sum {
 		got, found := status[name]
+		if inner, nested := want.(map[string]any); nested {
+			has, _ := got.(map[string]any)
+			if !covers(has, inner) {
+				return false
+			}
+			continue
+		}
 		if !found && empty(want) {
 			continue
 		}
@@ -48,8 +59,6 @@ func empty(value any) bool {
 	case int64:
 		return v == 0
 	case []any:
-		return len(v) == 0
-	case map[string]any:
 		return len(v) == 0
 	}
 	return false
@@ -92,7 +101,7 @@ func sumLoadBalancer(_ *unstructured.Unstructured, copies []Copy) map[string]any
 			}
 		}
 	}
-	balancer := map[string]any{}
+	balancer := map[string]any{"ingress": nil} // takes out of the object's status what no member says any more
 	if len(all) > 0 {
 		balancer["ingress"] = all
 	}
