@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -72,6 +73,9 @@ type report struct {
 	// problem is why the last work failed; omitted are the fields that the member does not know.
 	problem string
 	omitted []string
+	// tries is how often in a row the last work was tried without its being done, triedAt when last.
+	tries   int
+	triedAt time.Time
 	// unschedulable pods found when it was looked for last.
 	unschedulable int64
 	// heals is how often what somebody else changed was put right lately, healedAt when last.
@@ -204,8 +208,14 @@ func (e *entry) follow(plans map[string]plan) {
 	same := len(plans) == len(e.plans)
 	for cluster, p := range plans {
 		old, found := e.plans[cluster]
-		same = same && found && old.wanted == p.wanted && old.hash == p.hash
+		as := found && old.wanted == p.wanted && old.hash == p.hash && old.orphan == p.orphan
+		same = same && as
+		if r := e.reports[cluster]; r.tries > 0 && !(as && old.waits == p.waits) { // what failed may go well now
+			r.tries = 0
+			e.reports[cluster] = r
+		}
 	}
+	maps.DeleteFunc(e.reports, func(cluster string, _ report) bool { _, found := plans[cluster]; return !found })
 	if !same {
 		e.changed = time.Now()
 	}
@@ -231,8 +241,8 @@ func (k *kind) dispatch(name types.NamespacedName, e *entry) {
 	k.syncer.mutex.RLock()
 	defer k.syncer.mutex.RUnlock()
 	for _, m := range k.members {
-		if m.decide(key, e).work() {
-			m.add(key)
+		if d := m.decide(key, e); d.work() {
+			m.addAfter(key, d.after)
 		}
 	}
 }
@@ -262,13 +272,14 @@ func (k *kind) finalize(ctx context.Context, object *unstructured.Unstructured) 
 	e := k.entry(name)
 	e.mutex.Lock()
 	e.orphan = e.orphan || object.GetAnnotations()[v1beta1.AnnotationOrphan] != "" || slices.Contains(object.GetFinalizers(), finalizerOrphan)
-	e.frozen = false
-	fleet := k.currentFleet()
-	e.plans = map[string]plan{}
-	for _, f := range fleet {
-		e.plans[f.name] = plan{orphan: e.orphan}
-	}
+	orphan := e.orphan
 	e.mutex.Unlock()
+	fleet := k.currentFleet()
+	plans := map[string]plan{}
+	for _, f := range fleet {
+		plans[f.name] = plan{orphan: orphan}
+	}
+	e.follow(plans)
 	k.dispatch(name, e)
 
 	left := k.held(object, e, fleet)

@@ -179,26 +179,35 @@ type decision struct {
 	wanted bool
 	// why it waits.
 	why string
-	// after is the time to let pass first: somebody else keeps changing what we apply.
+	// after is the time to let pass first: it has failed before, or somebody else keeps changing what we apply.
 	after time.Duration
 	copy  *memberCopy
 }
 
 func (d decision) work() bool { return d.action > wait }
 
-// decide says what there is to do about the copy of an object, going by what is planned and what is known. It asks nobody.
+// decide says what there is to do about the copy of an object, and when, going by what is planned and what is known. It asks nobody.
 func (m *member) decide(key objectKey, e *entry) decision {
 	e.mutex.Lock()
 	p, planned := e.plans[m.name]
 	r, frozen := e.reports[m.name], e.frozen
 	e.mutex.Unlock()
+	d := m.judge(key, p, planned && !frozen, r)
+	if d.work() {
+		d.after = max(d.after, r.retryDelay())
+	}
+	return d
+}
+
+// judge is decide without the time that passes between two tries.
+func (m *member) judge(key objectKey, p plan, planned bool, r report) decision {
 	c := m.latest(key, r)
 	d := decision{wanted: p.wanted, copy: c}
 	switch {
 	case m.draining.Load():
 		d.wanted = false
 		p = plan{}
-	case frozen || !planned:
+	case !planned:
 		return d
 	case p.waits != "":
 		d.action, d.why = wait, p.waits
@@ -273,6 +282,15 @@ func (r report) healDelay() time.Duration {
 		return 0
 	}
 	return max(0, min(time.Minute, time.Second<<min(r.heals-3, 6))-time.Since(r.healedAt))
+}
+
+// retryDelay grows while the same work fails, or is not seen to be done. Whoever sends a member to work keeps to it, so that neither an object's nor its
+// copies' changes make a member hear more often what it has refused.
+func (r report) retryDelay() time.Duration {
+	if r.tries == 0 {
+		return 0
+	}
+	return max(0, min(time.Minute, 100*time.Millisecond<<min(r.tries-1, 10))-time.Since(r.triedAt))
 }
 
 // Reconcile does what there is to do about the copy of one object.
@@ -392,6 +410,10 @@ func (m *member) tell(key objectKey, e *entry, d decision, err error) {
 		if r.problem = ""; err != nil {
 			r.problem = explain(err)
 		}
+		if r.tries++; err == nil && d.action == apply { // what the member then has is known, of the others only the watch tells
+			r.tries = 0
+		}
+		r.triedAt = time.Now()
 		since = e.changed
 	})
 	object := key.kind.object(key.NamespacedName)
