@@ -97,10 +97,12 @@ func prepareService(fields map[string]any) {
 // jobLabels are put on a Job's pods by the API that makes the Job.
 var jobLabels = []string{"controller-uid", "batch.kubernetes.io/controller-uid", "job-name", "batch.kubernetes.io/job-name"}
 
-// prepareJob takes out the selector that the federation's API made of the Job's UID there.
+// prepareJob takes out the selector that the federation's API made of the Job's UID there, and the time to live: a member that deleted its part, finished
+// first, would get it again and run it again. The federation's own controller deletes the whole Job, and so its parts.
 func prepareJob(fields map[string]any) {
 	edit(fields, "metadata", func(metadata map[string]any) { edit(metadata, "labels", withoutJobLabels) })
 	edit(fields, "spec", func(spec map[string]any) {
+		delete(spec, "ttlSecondsAfterFinished")
 		if spec["manualSelector"] == true {
 			return
 		}

@@ -1,6 +1,7 @@
 package federatedtypes
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -108,34 +109,48 @@ func sumLoadBalancer(_ *unstructured.Unstructured, copies []Copy) map[string]any
 	return map[string]any{"loadBalancer": balancer}
 }
 
-// sumJob adds up the pods. A Job is finished when its part in every member is: complete if all are, failed if one is.
-func sumJob(_ *unstructured.Unstructured, copies []Copy) map[string]any {
+// sumJob adds up the pods. A Job is finished when its part in every member is: complete if all are, failed if one is. An API takes a Job's last word
+// once, its start once, and no counts that fall: what of a status it would refuse, it would refuse for ever.
+func sumJob(object *unstructured.Unstructured, copies []Copy) map[string]any {
+	status, _ := object.Object["status"].(map[string]any)
+	if finished(Copy{Status: status}) {
+		return map[string]any{}
+	}
 	sum := add(copies, "active", "ready", "succeeded", "failed", "terminating")
+	for _, name := range []string{"succeeded", "failed"} {
+		before, _ := status[name].(int64) // with those of members that have left
+		sum[name] = max(before, sum[name].(int64))
+	}
+	start := text(status["startTime"])
 	var starts, ends []string
 	for _, c := range copies {
-		if start, _ := c.Status["startTime"].(string); start != "" {
-			starts = append(starts, start)
+		if at := text(c.Status["startTime"]); at != "" {
+			starts = append(starts, at)
 		}
-		if end, _ := c.Status["completionTime"].(string); end != "" {
-			ends = append(ends, end)
-		}
+		ends = append(ends, text(c.Status["completionTime"]))
 	}
-	if len(starts) > 0 {
-		sum["startTime"] = slices.Min(starts) // RFC 3339 in UTC sorts as text
+	if start == "" && len(starts) > 0 {
+		start = slices.Min(starts) // RFC 3339 in UTC sorts as text
+		sum["startTime"] = start
 	}
-	conditions := mergeConditions(copies)
-	// An API takes a Job's last word once, so it is not said before the last member has said its own.
-	finished := len(copies) > 0 && !slices.ContainsFunc(copies, func(c Copy) bool { return !isTrue(c, "Complete") && !isTrue(c, "Failed") })
-	conditions = slices.DeleteFunc(conditions, func(condition any) bool {
-		of := condition.(map[string]any)
-		return !finished || of["status"] != "True"
-	})
-	if finished && len(ends) == len(copies) {
-		sum["completionTime"] = slices.Max(ends)
+	sum["conditions"] = []any{}
+	if len(copies) == 0 || slices.ContainsFunc(copies, func(c Copy) bool { return !finished(c) }) {
+		return sum
 	}
-	sum["conditions"] = conditions
+	outcome, cause := "Complete", "SuccessCriteriaMet"
+	if slices.ContainsFunc(copies, func(c Copy) bool { return isTrue(c, "Failed") }) {
+		outcome, cause = "Failed", "FailureTarget"
+	} else {
+		sum["completionTime"] = slices.Max(append(ends, start))
+	}
+	last := mergeCondition(outcome, "True", copies)
+	why := maps.Clone(last) // members before Kubernetes 1.31 do not say it, newer APIs want it
+	why["type"] = cause
+	sum["conditions"] = []any{last, why}
 	return sum
 }
+
+func finished(c Copy) bool { return isTrue(c, "Complete") || isTrue(c, "Failed") }
 
 func isTrue(c Copy, kind string) bool {
 	return slices.ContainsFunc(conditionsOf(c), func(of map[string]any) bool { return of["type"] == kind && of["status"] == "True" })
