@@ -11,6 +11,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 )
@@ -122,10 +123,10 @@ func Parse(entries []string) ([]*Type, error) {
 	}
 	for _, entry := range entries {
 		parts := strings.Split(entry, "/")
-		if len(parts) == 2 {
+		if len(parts) == 2 && parts[0] == "v1" {
 			parts = append([]string{""}, parts...)
 		}
-		if len(parts) != 3 || parts[1] == "" || parts[2] == "" || strings.ToLower(entry) != entry {
+		if len(parts) != 3 || !names(parts) {
 			return nil, fmt.Errorf("federated type %q is not of the form group/version/resource, such as example.com/v1/rings with the resource in the plural", entry)
 		}
 		t := &Type{GroupVersionResource: schema.GroupVersionResource{Group: parts[0], Version: parts[1], Resource: parts[2]}}
@@ -136,4 +137,10 @@ func Parse(entries []string) ([]*Type, error) {
 		types = append(types, t)
 	}
 	return types, nil
+}
+
+// names says whether group, version and resource can be such.
+func names(parts []string) bool {
+	group, version, resource := parts[0], parts[1], parts[2]
+	return (group == "" || len(validation.IsDNS1123Subdomain(group)) == 0) && len(validation.IsDNS1035Label(version)) == 0 && len(validation.IsDNS1035Label(resource)) == 0
 }
