@@ -58,7 +58,7 @@ func (m *member) apply(ctx context.Context, key objectKey, e *entry, c *memberCo
 			r.heals++
 			r.healedAt = time.Now()
 		}
-		r.applied, r.owned, r.version, r.omitted = hash, is.owned, is.ResourceVersion, omitted
+		r.applied, r.owned, r.version, r.uid, r.omitted = hash, is.owned, is.ResourceVersion, is.UID, omitted
 	})
 	return nil
 }

@@ -66,10 +66,13 @@ type plan struct {
 
 // report is what came of the last work on the copy in one cluster.
 type report struct {
-	// applied, owned and version are the copy's after the last apply.
+	// applied, owned, version and uid are the copy's after the last apply.
 	applied string
 	owned   uint64
 	version string
+	uid     types.UID
+	// gone is the UID of a copy that is known to be the federation's no more, whatever the watch tells.
+	gone types.UID
 	// problem is why the last work failed; omitted are the fields that the member does not know.
 	problem string
 	omitted []string

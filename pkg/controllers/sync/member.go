@@ -150,6 +150,9 @@ func (m *member) copyOf(key objectKey) *memberCopy {
 // latest is the member's copy as the watch tells or, where that is not as far yet, as our last apply left it.
 func (m *member) latest(key objectKey, r report) *memberCopy {
 	c := m.copyOf(key)
+	if c != nil && c.UID == r.gone {
+		return nil
+	}
 	if r.version == "" {
 		return c
 	}
@@ -158,7 +161,7 @@ func (m *member) latest(key objectKey, r report) *memberCopy {
 		seen = c.ResourceVersion
 	}
 	if order, err := resourceversion.CompareResourceVersion(seen, r.version); err == nil && order < 0 {
-		return &memberCopy{applied: r.applied, owned: r.owned}
+		return &memberCopy{ObjectMeta: metav1.ObjectMeta{UID: r.uid}, applied: r.applied, owned: r.owned}
 	}
 	return c
 }
@@ -310,9 +313,14 @@ func (m *member) Reconcile(ctx context.Context, key objectKey) (ctrl.Result, err
 	case apply:
 		err = m.apply(ctx, key, e, d.copy)
 	case take:
-		err = m.take(ctx, key, d.copy)
+		var gone bool
+		if gone, err = m.take(ctx, key, d.copy); gone {
+			m.noteGone(e, d.copy)
+		}
 	case release:
-		err = m.release(ctx, key, d.copy)
+		if err = m.release(ctx, key); err == nil {
+			m.noteGone(e, d.copy)
+		}
 	default:
 		return m.lookForPods(ctx, key, e, d)
 	}
@@ -333,6 +341,11 @@ func (m *member) note(e *entry, change func(*report)) {
 	e.reports[m.name] = r
 }
 
+// noteGone keeps in mind that a copy is gone or released. A watch that fails, or that ended with a custom resource's definition, would not tell.
+func (m *member) noteGone(e *entry, c *memberCopy) {
+	m.note(e, func(r *report) { r.gone, r.version = c.UID, "" })
+}
+
 // sweep deletes a stray: a copy whose object is gone from the federation that placed it. Its being gone is asked of the API, not of the watch, which may
 // be behind.
 func (m *member) sweep(ctx context.Context, key objectKey) (ctrl.Result, error) {
@@ -350,25 +363,26 @@ func (m *member) sweep(ctx context.Context, key objectKey) (ctrl.Result, error) 
 		return ctrl.Result{}, err
 	}
 	m.log.Info("deleting a stray: its object is gone from the federation", "cluster", m.name, "object", key.String())
-	return ctrl.Result{}, m.take(ctx, key, c)
+	_, err = m.take(ctx, key, c)
+	return ctrl.Result{}, err
 }
 
-// take deletes a copy, with what it owns.
-func (m *member) take(ctx context.Context, key objectKey, c *memberCopy) error {
+// take deletes a copy, with what it owns, and says whether it was gone already.
+func (m *member) take(ctx context.Context, key objectKey, c *memberCopy) (gone bool, err error) {
 	background := metav1.DeletePropagationBackground
-	options := metav1.DeleteOptions{PropagationPolicy: &background}
-	if c.UID != "" {
-		options.Preconditions = metav1.NewUIDPreconditions(string(c.UID))
+	options := metav1.DeleteOptions{PropagationPolicy: &background, Preconditions: metav1.NewUIDPreconditions(string(c.UID))}
+	err = in(m.api, key.kind.Type, key.Namespace).Delete(ctx, key.Name, options)
+	switch {
+	case apierrors.IsNotFound(err):
+		return true, nil
+	case apierrors.IsConflict(err): // another has its name, or it is a namespace that is being emptied: the watch tells
+		return false, nil
 	}
-	err := in(m.api, key.kind.Type, key.Namespace).Delete(ctx, key.Name, options)
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		return nil
-	}
-	return err
+	return false, err
 }
 
 // release takes our mark off a copy, which then is the member's own.
-func (m *member) release(ctx context.Context, key objectKey, _ *memberCopy) error {
+func (m *member) release(ctx context.Context, key objectKey) error {
 	patch := fmt.Sprintf(`{"metadata":{"labels":{%q:null},"annotations":{%q:null,%q:null}}}`, v1beta1.LabelFederated, v1beta1.AnnotationApplied, v1beta1.AnnotationSource)
 	_, err := in(m.api, key.kind.Type, key.Namespace).Patch(ctx, key.Name, types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: fieldManager})
 	if apierrors.IsNotFound(err) {
