@@ -148,12 +148,19 @@ func (s *syncer) keepMember(name string) {
 	m.run()
 }
 
+// stopMember stops the member and forgets what came of its work: under its name another cluster may come, to whose resource versions they say nothing.
 func (s *syncer) stopMember(name string) {
 	s.mutex.Lock()
 	m := s.members[name]
 	delete(s.members, name)
 	s.mutex.Unlock()
-	if m != nil {
-		m.stop()
+	if m == nil {
+		return
+	}
+	m.end()
+	for _, k := range s.kinds {
+		for _, e := range k.allEntries() {
+			e.forgetReport(name)
+		}
 	}
 }

@@ -158,9 +158,21 @@ func (k *kind) known(name types.NamespacedName) *entry {
 	return k.entries[name]
 }
 
+func (k *kind) allEntries() []*entry {
+	k.mutex.Lock()
+	defer k.mutex.Unlock()
+	return slices.Collect(maps.Values(k.entries))
+}
+
 func (k *kind) object(name types.NamespacedName) *unstructured.Unstructured {
 	object, _ := k.objects.get(name).(*unstructured.Unstructured)
 	return object
+}
+
+func (e *entry) forgetReport(cluster string) {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	delete(e.reports, cluster)
 }
 
 func (e *entry) setOrphan() {

@@ -2,6 +2,7 @@ package sync
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -34,10 +35,10 @@ type member struct {
 	client  *clusterclient.Member
 	api     dynamic.Interface
 	objects map[*kind]*watched
-	run     func()
-	stop    context.CancelFunc
-	queue   atomic.Pointer[workqueue.TypedRateLimitingInterface[objectKey]]
-	since   time.Time
+	// run starts it, end ends it and waits until it has.
+	run, end func()
+	queue    atomic.Pointer[workqueue.TypedRateLimitingInterface[objectKey]]
+	since    time.Time
 	// draining takes everything of ours out.
 	draining atomic.Bool
 }
@@ -51,7 +52,7 @@ func (s *syncer) startMember(of *clusterclient.Member) (*member, error) {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(s.context)
-	m := &member{syncer: s, name: of.Name, client: of, api: api, objects: map[*kind]*watched{}, stop: stop, since: time.Now()}
+	m := &member{syncer: s, name: of.Name, client: of, api: api, objects: map[*kind]*watched{}, since: time.Now()}
 	selector := v1beta1.LabelFederated + "=" + s.options.FederationName
 	for _, k := range s.kinds {
 		m.objects[k] = newWatched(api, k.GroupVersionResource, selector, toCopy(k.Type), func(name types.NamespacedName, object any) {
@@ -81,14 +82,21 @@ func (s *syncer) startMember(of *clusterclient.Member) (*member, error) {
 		}
 		return nil
 	}))
+	if err != nil {
+		stop()
+		return nil, err
+	}
+	ended := make(chan struct{})
 	m.run = func() {
 		go func() {
+			defer close(ended)
 			if err := c.Start(ctx); err != nil {
 				s.log.Error(err, "the member's controller ended", "cluster", m.name)
 			}
 		}()
 	}
-	return m, err
+	m.end = func() { stop(); <-ended }
+	return m, nil
 }
 
 func (m *member) add(key objectKey) { m.addAfter(key, 0) }
@@ -324,7 +332,7 @@ func (m *member) Reconcile(ctx context.Context, key objectKey) (ctrl.Result, err
 	default:
 		return m.lookForPods(ctx, key, e, d)
 	}
-	if ctx.Err() != nil && m.context.Err() != nil {
+	if errors.Is(ctx.Err(), context.Canceled) {
 		return ctrl.Result{}, nil // stopping says nothing about the member
 	}
 	m.tell(key, e, d, err)

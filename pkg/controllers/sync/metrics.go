@@ -40,13 +40,7 @@ func (c objectsCollector) Describe(to chan<- *prometheus.Desc) { to <- objectsDe
 func (c objectsCollector) Collect(to chan<- prometheus.Metric) {
 	for _, k := range c.kinds {
 		count := map[string]float64{"placed": 0, "pending": 0, "failed": 0}
-		k.mutex.Lock()
-		entries := make([]*entry, 0, len(k.entries))
-		for _, e := range k.entries {
-			entries = append(entries, e)
-		}
-		k.mutex.Unlock()
-		for _, e := range entries {
+		for _, e := range k.allEntries() {
 			count[e.state()]++
 		}
 		for state, n := range count {
