@@ -77,9 +77,8 @@ func (r *fleetReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 // drain takes the copies out of a member that leaves with policy Delete, and then lets the Cluster go. One that cannot be reached is let go at once:
 // unjoin says what was left.
 func (r *fleetReconciler) drain(ctx context.Context, cluster *v1beta1.Cluster) (ctrl.Result, error) {
-	m := r.member(cluster.Name)
-	if cluster.Spec.UnjoinPolicy == v1beta1.UnjoinPolicyDelete && m != nil && ready(cluster) {
-		if left := m.takeBack(); left > 0 {
+	if cluster.Spec.UnjoinPolicy == v1beta1.UnjoinPolicyDelete && ready(cluster) {
+		if m := r.member(cluster.Name); m == nil && time.Since(r.since) < settleTime || m != nil && m.takeBack() > 0 {
 			return ctrl.Result{RequeueAfter: time.Second}, nil
 		}
 	}

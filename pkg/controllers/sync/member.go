@@ -399,11 +399,17 @@ func (m *member) release(ctx context.Context, key objectKey) error {
 	return err
 }
 
-// takeBack deletes everything that the federation placed here, and says how much is left.
+// takeBack deletes everything that the federation placed here, and says how much is left, as far as it is known: what is still being read, or was being
+// written when it began, counts too.
 func (m *member) takeBack() int {
-	m.draining.Store(true)
 	left := 0
+	if !m.draining.Swap(true) {
+		left++
+	}
 	for k, w := range m.objects {
+		if !m.knows(k) {
+			left++
+		}
 		for _, object := range w.GetStore().List() {
 			left++
 			key := objectKey{k, nameOf(object)}
