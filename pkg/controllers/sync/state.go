@@ -53,12 +53,12 @@ func (k *kind) state(object *unstructured.Unstructured, e *entry) (states map[st
 	for _, f := range k.currentFleet() {
 		m := k.member(f.name)
 		e.mutex.Lock()
-		p, r, frozen := e.plans[f.name], e.reports[f.name], e.frozen
+		p, r, frozen, problem := e.plans[f.name], e.reports[f.name], e.frozen, e.problem
 		e.mutex.Unlock()
 		before, known := recorded[f.name]
 		if frozen {
 			if known {
-				states[f.name] = clusterState{Generation: before.Generation, Error: e.problem}
+				states[f.name] = clusterState{Generation: before.Generation, Error: problem}
 			}
 			if m != nil {
 				if c := m.copyOf(key); c != nil {
@@ -70,6 +70,7 @@ func (k *kind) state(object *unstructured.Unstructured, e *entry) (states map[st
 		if m == nil {
 			if p.wanted {
 				states[f.name] = clusterState{Generation: before.Generation, Error: away(f.why)}
+				copies = append(copies, federatedtypes.Copy{Cluster: f.name})
 			} else if known {
 				states[f.name] = before
 			}
