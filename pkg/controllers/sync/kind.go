@@ -96,7 +96,7 @@ func (s *syncer) addKind(mgr ctrl.Manager, t *federatedtypes.Type) (*kind, error
 		}
 		k.add(name)
 		k.changedHPA(object)
-	})
+	}, k.changedHPA)
 	c, err := controller.NewTyped(t.Name(), mgr, controller.TypedOptions[types.NamespacedName]{
 		Reconciler: k, MaxConcurrentReconciles: s.options.Concurrency, RateLimiter: rateLimiter[types.NamespacedName](),
 	})

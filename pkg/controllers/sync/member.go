@@ -59,7 +59,7 @@ func (s *syncer) startMember(of *clusterclient.Member) (*member, error) {
 			if c, ok := object.(*memberCopy); ok {
 				m.changed(objectKey{k, name}, c)
 			}
-		})
+		}, nil)
 	}
 	unique := true // a member that comes again has the same name, and the same metrics
 	c, err := controller.NewTypedUnmanaged("member-"+of.Name, controller.TypedOptions[objectKey]{

@@ -265,7 +265,7 @@ func hpaTarget(object any) (kind, name string) {
 	return target["kind"], target["name"]
 }
 
-// changedHPA plans an HPA's target anew.
+// changedHPA plans an HPA's target anew, also the one that it had before it changed.
 func (k *kind) changedHPA(object any) {
 	if k.GroupResource() != hpas {
 		return

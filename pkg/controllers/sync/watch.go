@@ -22,8 +22,8 @@ type watched struct {
 }
 
 // newWatched watches objects of a type by a label selector (empty for all). transform makes of each what is kept; changed hears of everything that
-// comes, changes or goes, with what is known of it.
-func newWatched(api dynamic.Interface, resource schema.GroupVersionResource, selector string, transform cache.TransformFunc, changed func(types.NamespacedName, any)) *watched {
+// comes, changes or goes, with what is known of it; left, if any, of what it was before it changed.
+func newWatched(api dynamic.Interface, resource schema.GroupVersionResource, selector string, transform cache.TransformFunc, changed func(types.NamespacedName, any), left func(any)) *watched {
 	objects := api.Resource(resource)
 	w := &watched{}
 	noted := func(err error) error {
@@ -61,8 +61,13 @@ func newWatched(api dynamic.Interface, resource schema.GroupVersionResource, sel
 		}
 	}
 	_, _ = w.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    hear,
-		UpdateFunc: func(_, object any) { hear(object) },
+		AddFunc: hear,
+		UpdateFunc: func(before, object any) {
+			if left != nil {
+				left(before)
+			}
+			hear(object)
+		},
 		DeleteFunc: hear,
 	})
 	return w
