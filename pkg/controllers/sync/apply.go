@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -167,11 +169,23 @@ func prune(value any, parts []string) {
 	}
 }
 
-// explain is an error for a person, without the name of the object, which is said beside it.
+// explain is an error for a person, without the name of the object, which is said beside it, and without what differs from one try to the next, such as
+// a connection's own port: what stays the same is told once.
 func explain(err error) string {
-	var status apierrors.APIStatus
-	if errors.As(err, &status) && status.Status().Message != "" {
+	var (
+		status     apierrors.APIStatus
+		request    *url.Error
+		connection *net.OpError
+	)
+	switch {
+	case errors.As(err, &status) && status.Status().Message != "":
 		return status.Status().Message
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Sprintf("the cluster did not answer within %v", requestTimeout)
+	case errors.As(err, &connection):
+		return fmt.Sprintf("the connection to the cluster fails: %s: %v", connection.Op, connection.Err)
+	case errors.As(err, &request):
+		return fmt.Sprintf("the connection to the cluster fails: %v", request.Err)
 	}
 	return err.Error()
 }

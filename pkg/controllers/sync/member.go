@@ -227,7 +227,7 @@ func (m *member) judge(key objectKey, p plan, planned bool, r report) decision {
 	if w := m.objects[key.kind]; !w.HasSynced() {
 		d.action, d.why = wait, "what is in the cluster is being read"
 		if err := w.failed(); err != nil {
-			d.why = fmt.Sprintf("cannot list %s: %v", key.kind.Name(), err)
+			d.why = fmt.Sprintf("cannot list %s: %s", key.kind.Name(), explain(err))
 		}
 		if !m.serves(key.kind) {
 			d.why = fmt.Sprintf("the cluster does not serve %s", key.kind.GroupVersionResource.GroupVersion().WithResource(key.kind.Resource).String())
