@@ -141,7 +141,7 @@ func (m *member) addContents(namespace string) {
 // knows says whether the member's copies of a kind are known, or never will be: the member does not serve the kind, or does not tell for long.
 func (m *member) knows(k *kind) bool {
 	w := m.objects[k]
-	return w.HasSynced() || !m.serves(k) || w.failed() != nil && time.Since(m.since) > settleTime
+	return w.HasSynced() || !m.serves(k) || time.Since(m.since) > settleTime
 }
 
 func (m *member) serves(k *kind) bool {

@@ -119,8 +119,11 @@ func (k *kind) spread(object *unstructured.Unstructured, e *entry, selected []st
 	copies := map[string]*memberCopy{}
 	for _, name := range selected {
 		m := k.member(name)
-		if m == nil || !m.knows(k) {
-			return nil, statusDelay, nil
+		if !k.knows(m) { // once it is known, everything is planned anew
+			return nil, patience, nil
+		}
+		if m == nil {
+			continue
 		}
 		if c := m.copyOf(objectKey{k, nameOf(object)}); c != nil && c.DeletionTimestamp == nil {
 			copies[name] = c

@@ -35,14 +35,15 @@ func recordedClusters(object *unstructured.Unstructured) map[string]clusterState
 
 // learning says whether it is too early to say anything of a cluster.
 func (k *kind) learning(f fleetMember) bool {
-	m := k.member(f.name)
-	switch {
-	case !f.ready || f.leaving:
-		return false
-	case m == nil:
-		return time.Since(k.since) < settleTime
+	return f.ready && !f.leaving && !k.knows(k.member(f.name))
+}
+
+// knows says whether what is in a member is known, or never will be; of one without a client nothing is, once all have had the time to get theirs.
+func (k *kind) knows(m *member) bool {
+	if m == nil {
+		return time.Since(k.since) > settleTime
 	}
-	return !m.knows(k) && time.Since(m.since) < settleTime
+	return m.knows(k)
 }
 
 // state is where an object is, and the sum of its copies' status. pending says that a member's word is still to come.
