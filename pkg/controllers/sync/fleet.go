@@ -57,6 +57,7 @@ func (r *fleetReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 	at := slices.IndexFunc(list.Items, func(c v1beta1.Cluster) bool { return c.Name == request.Name })
 	if at < 0 || !hasFinalizer(&list.Items[at]) && list.Items[at].DeletionTimestamp != nil {
 		r.stopMember(request.Name)
+		forgetMetrics(request.Name)
 		r.follow(list.Items)
 		return ctrl.Result{}, nil
 	}

@@ -48,8 +48,9 @@ type entry struct {
 	orphan  bool
 	plans   map[string]plan
 	reports map[string]report
-	// changed is when the plan changed, zero once all is as planned.
+	// changed is when the plan changed, zero once all is as planned, or waits for a cluster.
 	changed time.Time
+	waits   bool
 }
 
 // plan is what is to become of the copy in one cluster.

@@ -541,6 +541,9 @@ type counting struct {
 
 func (c counting) RoundTrip(request *http.Request) (*http.Response, error) {
 	response, err := c.next.RoundTrip(request)
+	if errors.Is(request.Context().Err(), context.Canceled) {
+		return response, err // the member is stopped, and perhaps forgotten
+	}
 	code := "none"
 	if err == nil {
 		code = fmt.Sprint(response.StatusCode)

@@ -21,10 +21,16 @@ var (
 		Name: "federation_member_requests_total",
 		Help: "Requests to a cluster for federated objects, by method and status code.",
 	}, []string{"cluster", "method", "code"})
-	objectsDescription = prometheus.NewDesc("federation_objects", "Federated objects, by type and state: placed, pending, failed.", []string{"type", "state"}, nil)
+	objectsDescription = prometheus.NewDesc("federation_objects", "Federated objects, by type and state: placed; pending, also where a cluster is waited for; failed, where one refuses it or its annotations cannot be read.", []string{"type", "state"}, nil)
 )
 
 func init() { metrics.Registry.MustRegister(latencyMetric, failuresMetric, requestsMetric) }
+
+// forgetMetrics takes out what was counted of a cluster that is gone.
+func forgetMetrics(cluster string) {
+	failuresMetric.DeletePartialMatch(prometheus.Labels{"cluster": cluster})
+	requestsMetric.DeletePartialMatch(prometheus.Labels{"cluster": cluster})
+}
 
 // registerMetrics counts the objects of these controllers, in place of those registered before.
 func registerMetrics(s *syncer) {
@@ -60,7 +66,7 @@ func (e *entry) state() string {
 			return "failed"
 		}
 	}
-	if !e.changed.IsZero() {
+	if e.waits || !e.changed.IsZero() {
 		return "pending"
 	}
 	return "placed"

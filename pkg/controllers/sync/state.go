@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -114,6 +115,7 @@ func (k *kind) writeBack(ctx context.Context, object *unstructured.Unstructured,
 	}
 	states, copies, pending := k.state(object, e)
 	e.mutex.Lock()
+	e.waits = slices.ContainsFunc(slices.Collect(maps.Values(states)), func(s clusterState) bool { return s.Error != "" })
 	changed := e.changed
 	if !pending {
 		e.changed = time.Time{}
