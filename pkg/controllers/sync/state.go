@@ -3,6 +3,7 @@ package sync
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -146,16 +147,26 @@ func (k *kind) writeBack(ctx context.Context, object *unstructured.Unstructured,
 	if k.HasStatus() {
 		subresources = []string{"status"} // which takes annotations too
 	}
-	body, err := json.Marshal(patch)
-	if err != nil {
-		return 0, err
-	}
-	_, err = in(k.federation, k.Type, object.GetNamespace()).Patch(ctx, object.GetName(), types.MergePatchType, body, metav1.PatchOptions{FieldManager: fieldManager}, subresources...)
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		return 0, nil // another object has its name, or none
+	err = k.merge(ctx, object, patch, subresources...)
+	if _, says := patch["metadata"]; apierrors.IsInvalid(err) && says {
+		// An API may refuse a sum that no object of its own would have. Where the object is must be said all the same.
+		delete(patch, "status")
+		err = errors.Join(err, k.merge(ctx, object, patch, subresources...))
 	}
 	if err != nil {
 		return 0, fmt.Errorf("writing where %s %s is: %w", k.Name(), nameOf(object), err)
 	}
 	return 0, nil
+}
+
+func (k *kind) merge(ctx context.Context, object *unstructured.Unstructured, patch map[string]any, subresources ...string) error {
+	body, err := json.Marshal(patch)
+	if err != nil {
+		return err
+	}
+	_, err = in(k.federation, k.Type, object.GetNamespace()).Patch(ctx, object.GetName(), types.MergePatchType, body, metav1.PatchOptions{FieldManager: fieldManager}, subresources...)
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil // another object has its name, or none
+	}
+	return err
 }
