@@ -117,7 +117,7 @@ func (k *kind) writeBack(ctx context.Context, object *unstructured.Unstructured,
 	states, copies, pending := k.state(object, e)
 	e.mutex.Lock()
 	e.waits = slices.ContainsFunc(slices.Collect(maps.Values(states)), func(s clusterState) bool { return s.Error != "" })
-	changed := e.changed
+	changed, frozen := e.changed, e.frozen
 	if !pending {
 		e.changed = time.Time{}
 	}
@@ -137,7 +137,8 @@ func (k *kind) writeBack(ctx context.Context, object *unstructured.Unstructured,
 		patch["metadata"] = map[string]any{"uid": object.GetUID(), "annotations": map[string]any{v1beta1.AnnotationClusters: string(text)}}
 	}
 	sum := k.Sum(object, copies)
-	if sum != nil && !federatedtypes.SameStatus(object, sum) && len(copies) > 0 {
+	somewhere, nowhere := len(copies) > 0, len(states) == 0 && !frozen // else nothing is known of its copies
+	if sum != nil && !federatedtypes.SameStatus(object, sum) && (somewhere || nowhere) {
 		patch["status"] = sum
 	}
 	if len(patch) == 0 {
