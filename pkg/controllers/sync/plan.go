@@ -131,7 +131,7 @@ func (k *kind) spread(object *unstructured.Unstructured, e *entry, selected []st
 	}
 	switch k.Spread {
 	case federatedtypes.SpreadJob:
-		return spreadJob(object, preferences, selected, copies), 0, nil
+		return k.spreadJob(object, preferences, selected, copies), 0, nil
 	case federatedtypes.SpreadHPA:
 		shares, again := k.spreadHPA(object, selected, copies)
 		return shares, again, nil
@@ -179,7 +179,8 @@ func (e *entry) unschedulable(cluster string) int64 {
 }
 
 // spreadJob divides a Job. Completions cannot be changed, so a copy keeps its own, and a cluster that comes later gets some only where there are left.
-func spreadJob(object *unstructured.Unstructured, preferences planner.Preferences, selected []string, copies map[string]*memberCopy) map[string]map[string]int64 {
+// What a member does that is away, or selected no more, is done by no other.
+func (k *kind) spreadJob(object *unstructured.Unstructured, preferences planner.Preferences, selected []string, copies map[string]*memberCopy) map[string]map[string]int64 {
 	parallelism := int32(specNumber(object, "parallelism", 1)) //nolint:gosec // an API server's int32
 	var completions *int32
 	var left int64
@@ -191,8 +192,12 @@ func spreadJob(object *unstructured.Unstructured, preferences planner.Preference
 	for _, name := range selected {
 		clusters = append(clusters, planner.Cluster{Name: name})
 	}
-	for _, c := range copies {
-		left -= max(0, c.completions)
+	for _, f := range k.currentFleet() {
+		if m := k.member(f.name); m != nil {
+			if c := m.copyOf(objectKey{k, nameOf(object)}); c != nil {
+				left -= max(0, c.completions)
+			}
+		}
 	}
 	split := planner.Split(preferences, parallelism, completions, clusters, nameOf(object).String())
 	shares := map[string]map[string]int64{}
