@@ -112,20 +112,26 @@ func (m *member) send(ctx context.Context, key objectKey, body []byte, manager s
 	return in(m.api, key.kind.Type, key.Namespace).Patch(ctx, key.Name, types.ApplyPatchType, body, metav1.PatchOptions{FieldManager: manager, Force: &force})
 }
 
-// unknownField finds the paths in what an API says that does not know fields of an apply.
-var unknownField = regexp.MustCompile(`(\.[^\s:]+): field not declared in schema`)
+// unknownField finds the paths in what an API says that does not know fields of an apply: names, and in brackets what an item of a list is known by.
+var unknownField = regexp.MustCompile(`((?:\.[^\s:.\[]+|\[(?:"(?:[^"\\]|\\.)*"|[^\]"])*\])+): field not declared in schema`)
+
+// unknownFields are the paths that an API says it does not know.
+func unknownFields(err error) []string {
+	var paths []string
+	if err != nil {
+		for _, match := range unknownField.FindAllStringSubmatch(err.Error(), -1) {
+			paths = append(paths, match[1])
+		}
+	}
+	return paths
+}
 
 // applyKnown applies all fields but those that the member's schema does not know, which it gives by their paths.
 func (m *member) applyKnown(ctx context.Context, key objectKey, body []byte) (*unstructured.Unstructured, []string, error) {
 	var omitted []string
 	for {
 		applied, err := m.send(ctx, key, body, fieldManager)
-		var paths []string
-		if err != nil {
-			for _, match := range unknownField.FindAllStringSubmatch(err.Error(), -1) {
-				paths = append(paths, match[1])
-			}
-		}
+		paths := unknownFields(err)
 		if len(paths) == 0 || slices.ContainsFunc(paths, func(path string) bool { return slices.Contains(omitted, path) }) {
 			return applied, omitted, err
 		}
@@ -148,7 +154,7 @@ func without(body []byte, paths []string) ([]byte, error) {
 	return json.Marshal(fields)
 }
 
-var pathParts = regexp.MustCompile(`\.[^.\[]+|\[[^\]]*\]`)
+var pathParts = regexp.MustCompile(`\.[^.\[]+|\[(?:"(?:[^"\\]|\\.)*"|[^\]"])*\]`)
 
 func prune(value any, parts []string) {
 	if len(parts) == 0 {
