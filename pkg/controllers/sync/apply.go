@@ -61,6 +61,7 @@ func (m *member) apply(ctx context.Context, key objectKey, e *entry, c *memberCo
 			r.healedAt = time.Now()
 		}
 		r.applied, r.owned, r.version, r.uid, r.omitted = hash, is.owned, is.ResourceVersion, is.UID, omitted
+		r.appliedAt = time.Now()
 	})
 	return nil
 }

@@ -67,11 +67,12 @@ type plan struct {
 
 // report is what came of the last work on the copy in one cluster.
 type report struct {
-	// applied, owned, version and uid are the copy's after the last apply.
-	applied string
-	owned   uint64
-	version string
-	uid     types.UID
+	// applied, owned, version and uid are the copy's after the last apply, which was at appliedAt.
+	applied   string
+	owned     uint64
+	version   string
+	uid       types.UID
+	appliedAt time.Time
 	// gone is the UID of a copy that is known to be the federation's no more, whatever the watch tells.
 	gone types.UID
 	// problem is why the last work failed; omitted are the fields that the member does not know.

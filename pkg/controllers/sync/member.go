@@ -155,13 +155,14 @@ func (m *member) copyOf(key objectKey) *memberCopy {
 	return c
 }
 
-// latest is the member's copy as the watch tells or, where that is not as far yet, as our last apply left it.
+// latest is the member's copy as the watch tells or, where that is not as far yet, as our last apply left it. It is not behind for long: a member that
+// lost its data, or was set back to a backup, counts from a lower resource version.
 func (m *member) latest(key objectKey, r report) *memberCopy {
 	c := m.copyOf(key)
 	if c != nil && c.UID == r.gone {
 		return nil
 	}
-	if r.version == "" {
+	if r.version == "" || time.Since(r.appliedAt) > settleTime {
 		return c
 	}
 	seen := m.objects[key.kind].LastSyncResourceVersion()
