@@ -85,7 +85,7 @@ func binaries(t *testing.T) string {
 	return filepath.Join(cache, "bin")
 }
 
-func startAPI(t *testing.T) *api {
+func startAPI(t *testing.T, configure ...func(*envtest.Environment)) *api {
 	t.Helper()
 	env := &envtest.Environment{
 		BinaryAssetsDirectory:    binaries(t),
@@ -97,6 +97,9 @@ func startAPI(t *testing.T) *api {
 	// It stops only after this long while somebody watches.
 	env.ControlPlane.GetAPIServer().Configure().Set("request-timeout", "5s")
 	env.ControlPlane.Etcd = &envtest.Etcd{DataDir: t.TempDir()}
+	for _, change := range configure {
+		change(env)
+	}
 	config, err := env.Start()
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = env.Stop() })

@@ -30,15 +30,34 @@ type middleEarth struct {
 	*api
 	gondor, shire *api
 	program       *program
+	// road leads to shire, where it does not answer by itself.
+	road *road
 }
 
 func newMiddleEarth(t *testing.T, args ...string) *middleEarth {
 	t.Helper()
 	e := &middleEarth{api: federation(t), gondor: startAPI(t), shire: startAPI(t)}
+	e.begin(args...)
+	return e
+}
+
+// begin sets up the federation's API for the default types and those of others, joins the members, and runs the program.
+func (e *middleEarth) begin(args ...string) {
+	e.Helper()
+	t := e.T
 	hook := controlplane.Hook{Federation: "fellowship", Namespace: hostNamespace, Log: slog.New(slog.DiscardHandler)}
+	for _, arg := range args {
+		if more, found := strings.CutPrefix(arg, "--federated-types="); found {
+			hook.Values.ControllerManager.FederatedTypes = []string{more}
+		}
+	}
 	require.NoError(t, hook.Bootstrap(t.Context(), e.env.Config))
 	for name, member := range e.members() {
-		e.join(name, member.env.Config.Host, map[string][]byte{"token": member.token("federation"), "ca.crt": member.env.Config.CAData})
+		address, ca := member.env.Config.Host, member.env.Config.CAData
+		if e.road != nil && name == "shire" {
+			address, ca = e.road.URL, e.road.ca()
+		}
+		e.join(name, address, map[string][]byte{"token": member.token("federation"), "ca.crt": ca})
 	}
 	e.label("gondor", "pci", "true")
 	e.label("shire", "pci", "false")
@@ -46,7 +65,6 @@ func newMiddleEarth(t *testing.T, args ...string) *middleEarth {
 	for name := range e.members() {
 		e.eventuallyReady(name, v1beta1.ClusterPhaseReady, "ClusterReady")
 	}
-	return e
 }
 
 func (e *middleEarth) members() map[string]*api {
