@@ -661,12 +661,16 @@ func testMetrics(e *middleEarth) {
 	positive("federation_member_requests_total", `cluster="gondor",code="201",method="PATCH"`)
 	positive("federation_member_requests_total", `cluster="gondor",code="403",method="PATCH"`)
 	positive("federation_member_requests_total", `cluster="shire",code="200",method="GET"`)
-	for _, controller := range []string{"member-gondor", "member-shire", "configmaps", "deployments"} {
+	for _, controller := range []string{"copies", "configmaps", "deployments"} {
 		_, found := e.program.metric("workqueue_depth", `name="`+controller+`"`)
 		require.True(e, found, "queue depth of %s", controller)
 		positive("workqueue_queue_duration_seconds_count", `name="`+controller+`"`)
 	}
-	errors, _ := e.program.metric("controller_runtime_reconcile_errors_total", `controller="member-shire"`)
+	for name := range e.members() {
+		_, found := e.program.metric("federation_member_queue_depth", `cluster="`+name+`"`)
+		require.True(e, found, "queue depth of %s", name)
+	}
+	errors, _ := e.program.metric("federation_sync_failures_total", `cluster="shire"`)
 	require.Zero(e, errors, "who is well has no errors")
 }
 

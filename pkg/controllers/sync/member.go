@@ -61,9 +61,9 @@ func (s *syncer) startMember(of *clusterclient.Member) (*member, error) {
 			}
 		}, nil)
 	}
-	unique := true // a member that comes again has the same name, and the same metrics
-	c, err := controller.NewTypedUnmanaged("member-"+of.Name, controller.TypedOptions[objectKey]{
-		Reconciler: m, MaxConcurrentReconciles: s.options.Concurrency, RateLimiter: rateLimiter[objectKey](), SkipNameValidation: &unique,
+	shared := true // one name, and so the same metrics, for all: a name's metrics stay when its member is gone
+	c, err := controller.NewTypedUnmanaged("copies", controller.TypedOptions[objectKey]{
+		Reconciler: m, MaxConcurrentReconciles: s.options.Concurrency, RateLimiter: rateLimiter[objectKey](), SkipNameValidation: &shared,
 		Logger: s.log.WithValues("cluster", of.Name),
 	})
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 )
 
-// Queue depth, work time and retries are controller-runtime's, by controller: a type's name, or member-<cluster>.
+// Queue depth, work time and retries are controller-runtime's, by controller: a type's name, or copies for what is done in the members.
 var (
 	latencyMetric = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "federation_sync_duration_seconds",
@@ -21,6 +21,7 @@ var (
 		Name: "federation_member_requests_total",
 		Help: "Requests to a cluster for federated objects, by method and status code.",
 	}, []string{"cluster", "method", "code"})
+	queueDescription   = prometheus.NewDesc("federation_member_queue_depth", "Copies in a cluster that wait to be worked on.", []string{"cluster"}, nil)
 	objectsDescription = prometheus.NewDesc("federation_objects", "Federated objects, by type and state: placed; pending, also where a cluster is waited for; failed, where one refuses it or its annotations cannot be read.", []string{"type", "state"}, nil)
 )
 
@@ -32,11 +33,26 @@ func forgetMetrics(cluster string) {
 	requestsMetric.DeletePartialMatch(prometheus.Labels{"cluster": cluster})
 }
 
-// registerMetrics counts the objects of these controllers, in place of those registered before.
+// registerMetrics counts the objects and queues of these controllers, in place of those registered before.
 func registerMetrics(s *syncer) {
-	objects := objectsCollector{s}
-	metrics.Registry.Unregister(objects)
-	_ = metrics.Registry.Register(objects)
+	for _, c := range []prometheus.Collector{objectsCollector{s}, queuesCollector{s}} {
+		metrics.Registry.Unregister(c)
+		_ = metrics.Registry.Register(c)
+	}
+}
+
+type queuesCollector struct{ *syncer }
+
+func (c queuesCollector) Describe(to chan<- *prometheus.Desc) { to <- queueDescription }
+
+func (c queuesCollector) Collect(to chan<- prometheus.Metric) {
+	c.mutex.RLock()
+	defer c.mutex.RUnlock()
+	for name, m := range c.members {
+		if queue := m.queue.Load(); queue != nil {
+			to <- prometheus.MustNewConstMetric(queueDescription, prometheus.GaugeValue, float64((*queue).Len()), name)
+		}
+	}
 }
 
 type objectsCollector struct{ *syncer }
