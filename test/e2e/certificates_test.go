@@ -71,7 +71,11 @@ func TestCertificates(t *testing.T) {
 
 		// Its clients go on: the controllers with the API, the API with etcd, the administrator with a fresh kubeconfig.
 		f.waitForCluster(t, f.api(t), "gondor", "True")
-		require.NoError(t, f.api(t).Create(t.Context(), &corev1.Namespace{ObjectMeta: objectMeta("after")}))
+		after := &corev1.Namespace{ObjectMeta: objectMeta("after")}
+		require.NoError(t, f.api(t).Create(t.Context(), after.DeepCopy()))
+		waitThere(t, gondor, after.DeepCopy())
+		f.api(t).Kubectl(t, "delete", "namespace/after", "--timeout=1m")
+		waitGone(t, gondor, after)
 	})
 }
 
