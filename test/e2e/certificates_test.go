@@ -74,7 +74,7 @@ func TestCertificates(t *testing.T) {
 		after := &corev1.Namespace{ObjectMeta: objectMeta("after")}
 		require.NoError(t, f.api(t).Create(t.Context(), after.DeepCopy()))
 		waitThere(t, gondor, after.DeepCopy())
-		f.api(t).Kubectl(t, "delete", "namespace/after", "--timeout=1m")
+		f.api(t).Kubectl(t, "delete", "namespace/after", "--timeout=2m")
 		waitGone(t, gondor, after)
 	})
 }
