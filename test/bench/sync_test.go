@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -113,22 +114,12 @@ func TestSteadyState(t *testing.T) {
 	r := newRealm(t)
 	empty := r.process(t)
 	arrived := arrivals(t, r.members, federatedNamespace, "create", "0", steadyObjects)
-	work := make(chan int)
-	var group sync.WaitGroup
-	for range writers {
-		group.Go(func() {
-			for i := range work {
-				if err := r.api.Create(t.Context(), configMap(federatedNamespace, i, 0)); err != nil {
-					t.Errorf("create: %v", err)
-				}
-			}
-		})
-	}
+	var group errgroup.Group
+	group.SetLimit(writers)
 	for i := range steadyObjects {
-		work <- i
+		group.Go(func() error { return r.api.Create(t.Context(), configMap(federatedNamespace, i, 0)) })
 	}
-	close(work)
-	group.Wait()
+	require.NoError(t, group.Wait())
 	arrived()
 
 	// Until it has said where all of them are.
@@ -172,34 +163,25 @@ func deployment(namespace string, i, round int) client.Object {
 // writeAll does an operation on all objects in each of the clusters, with as many writers at once as there are.
 func writeAll(t *testing.T, to []*clusters.Cluster, namespace, operation string, round int) {
 	t.Helper()
-	work := make(chan client.Object)
-	var group sync.WaitGroup
-	failed := make(chan error, writers)
-	for range writers {
-		group.Go(func() {
-			for object := range work {
-				for _, c := range to {
-					if err := writeOne(t, c, object.DeepCopyObject().(client.Object), operation); err != nil {
-						failed <- err
-						return
-					}
+	var group errgroup.Group
+	group.SetLimit(writers)
+	write := func(object client.Object) {
+		group.Go(func() error {
+			for _, c := range to {
+				if err := writeOne(t, c, object.DeepCopyObject().(client.Object), operation); err != nil {
+					return err
 				}
 			}
+			return nil
 		})
 	}
 	for i := range configMaps {
-		work <- configMap(namespace, i, round)
+		write(configMap(namespace, i, round))
 		if i < deployments {
-			work <- deployment(namespace, i, round)
+			write(deployment(namespace, i, round))
 		}
 	}
-	close(work)
-	group.Wait()
-	select {
-	case err := <-failed:
-		require.NoError(t, err)
-	default:
-	}
+	require.NoError(t, group.Wait())
 }
 
 func writeOne(t *testing.T, c client.Client, object client.Object, operation string) error {

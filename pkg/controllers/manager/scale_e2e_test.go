@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -88,25 +89,20 @@ func newScale(t *testing.T, count int) (federated *kubernetes.Clientset, members
 
 // createAll creates the objects in each API, with as many writers at once as there are.
 func createAll(t *testing.T, namespace, prefix string, to ...*kubernetes.Clientset) {
-	work := make(chan int)
-	var group sync.WaitGroup
-	for range scaleWriters {
-		group.Go(func() {
-			for i := range work {
-				for _, c := range to {
-					object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint(prefix, i)}, Data: map[string]string{"key": strings.Repeat("x", 200)}}
-					if _, err := c.CoreV1().ConfigMaps(namespace).Create(t.Context(), object, metav1.CreateOptions{}); err != nil {
-						t.Errorf("create: %v", err)
-					}
+	var group errgroup.Group
+	group.SetLimit(scaleWriters)
+	for i := range scaleObjects {
+		group.Go(func() error {
+			for _, c := range to {
+				object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint(prefix, i)}, Data: map[string]string{"key": strings.Repeat("x", 200)}}
+				if _, err := c.CoreV1().ConfigMaps(namespace).Create(t.Context(), object, metav1.CreateOptions{}); err != nil {
+					return err
 				}
 			}
+			return nil
 		})
 	}
-	for i := range scaleObjects {
-		work <- i
-	}
-	close(work)
-	group.Wait()
+	require.NoError(t, group.Wait())
 }
 
 // arrivals gives a wait until all objects with a prefix have come to each member.
