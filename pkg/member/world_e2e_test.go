@@ -5,6 +5,7 @@ package member
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -23,6 +24,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -215,6 +217,24 @@ func furnish(ctx context.Context) error {
 			return err
 		}
 	}
+	system := []string{metav1.NamespaceDefault, metav1.NamespaceSystem, metav1.NamespacePublic, corev1.NamespaceNodeLease}
+	return errors.Join(settle(ctx, host, append(system, rivendell)), settle(ctx, memberServer, system))
+}
+
+// settle waits until kube-controller-manager has given the namespaces what it gives each, so that no test takes it for something left behind.
+func settle(ctx context.Context, s *server, namespaces []string) error {
+	var missing error
+	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 4*bound, true, func(ctx context.Context) (bool, error) {
+		missing = nil
+		for _, namespace := range namespaces {
+			missing = errors.Join(missing, s.Get(ctx, client.ObjectKey{Namespace: namespace, Name: "default"}, &corev1.ServiceAccount{}),
+				s.Get(ctx, client.ObjectKey{Namespace: namespace, Name: "kube-root-ca.crt"}, &corev1.ConfigMap{}))
+		}
+		return missing == nil, nil
+	})
+	if err != nil {
+		return fmt.Errorf("namespaces wait for what kube-controller-manager gives them: %w: %w", err, missing)
+	}
 	return nil
 }
 
@@ -232,6 +252,7 @@ func controlPlane(t *testing.T, namespace string, federations ...string) {
 	for _, obj := range objects {
 		require.NoError(t, host.Create(t.Context(), obj))
 	}
+	require.NoError(t, settle(t.Context(), host, []string{namespace}))
 }
 
 func federationConfigMap(namespace, name string) *corev1.ConfigMap {
