@@ -222,6 +222,9 @@ func TestParse(t *testing.T) {
 		{"apps/v1/deployments", "is there already"},
 		{"apps/v1beta1/deployments", "is there already"}, // an API has each object once
 		{"v1/configmaps", "is there already"},
+		{"v1/events", "without end"},
+		{"events.k8s.io/v1/events", "without end"},
+		{"federation.fedhelm.dev/v1beta1/clusters", "the federation's members are its own"},
 	} {
 		_, err := Parse([]string{test.entry})
 		require.ErrorContains(t, err, test.want, test.entry)

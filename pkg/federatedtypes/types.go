@@ -133,10 +133,22 @@ func Parse(entries []string) ([]*Type, error) {
 		if seen[t.GroupResource()] {
 			return nil, fmt.Errorf("federated type %q is there already: take it out", entry)
 		}
+		if why := local[t.GroupResource()]; why != "" {
+			return nil, fmt.Errorf("federated type %q cannot be placed in members, since %s: take it out", entry, why)
+		}
 		seen[t.GroupResource()] = true
 		types = append(types, t)
 	}
 	return types, nil
+}
+
+// local are types that stay where they are made, and why.
+var local = map[schema.GroupResource]string{
+	{Resource: "events"}:                                      "what is told of an object's copies would be placed, and told again, without end",
+	{Group: "events.k8s.io", Resource: "events"}:              "what is told of an object's copies would be placed, and told again, without end",
+	{Group: v1beta1.GroupVersion.Group, Resource: "clusters"}: "the federation's members are its own",
+	{Group: "coordination.k8s.io", Resource: "leases"}:        "whoever holds one renews it where it runs",
+	{Resource: "nodes"}:                                       "a cluster has its own machines",
 }
 
 // names says whether group, version and resource can be such.

@@ -24,7 +24,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -223,19 +222,16 @@ func furnish(ctx context.Context) error {
 
 // settle waits until kube-controller-manager has given the namespaces what it gives each, so that no test takes it for something left behind.
 func settle(ctx context.Context, s *server, namespaces []string) error {
-	var missing error
-	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 4*bound, true, func(ctx context.Context) (bool, error) {
-		missing = nil
+	return kube.Wait(ctx, pollInterval, 4*bound, "what kube-controller-manager gives namespaces", func(ctx context.Context) (bool, error) {
 		for _, namespace := range namespaces {
-			missing = errors.Join(missing, s.Get(ctx, client.ObjectKey{Namespace: namespace, Name: "default"}, &corev1.ServiceAccount{}),
+			err := errors.Join(s.Get(ctx, client.ObjectKey{Namespace: namespace, Name: "default"}, &corev1.ServiceAccount{}),
 				s.Get(ctx, client.ObjectKey{Namespace: namespace, Name: "kube-root-ca.crt"}, &corev1.ConfigMap{}))
+			if err != nil {
+				return false, err
+			}
 		}
-		return missing == nil, nil
+		return true, nil
 	})
-	if err != nil {
-		return fmt.Errorf("namespaces wait for what kube-controller-manager gives them: %w: %w", err, missing)
-	}
-	return nil
 }
 
 // controlPlane puts into a namespace of the host what a control plane has there.

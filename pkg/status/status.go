@@ -65,7 +65,7 @@ type Member struct {
 	Region  string `json:"region,omitempty"`
 	// Joined is when its Cluster was made.
 	Joined metav1.Time `json:"joined"`
-	// Message says why it is not ready.
+	// Message says why it is not ready, or which types it does not get.
 	Message string `json:"message,omitempty"`
 }
 
@@ -243,6 +243,9 @@ func memberOf(cluster *v1beta1.Cluster) Member {
 		return m
 	}
 	if m.Status == string(v1beta1.ClusterPhaseReady) {
+		if served := meta.FindStatusCondition(cluster.Status.Conditions, v1beta1.ClusterTypesServed); served != nil && served.Status == metav1.ConditionFalse {
+			m.Message = served.Message
+		}
 		return m
 	}
 	m.Message = "no controller has looked at it yet: see the pods of the controller manager"

@@ -27,11 +27,12 @@ func TestMemberOf(t *testing.T) {
 		cluster         *v1beta1.Cluster
 		status, message string
 	}{
-		"ready":         {cluster(v1beta1.ClusterPhaseReady, metav1.Condition{Type: v1beta1.ClusterReady, Message: "ok"}), "Ready", ""},
-		"not ready":     {cluster(v1beta1.ClusterPhaseNotReady, refused), "NotReady", refused.Message},
-		"no conditions": {cluster(v1beta1.ClusterPhaseNotReady), "NotReady", "no controller has looked at it yet: see the pods of the controller manager"},
-		"no phase":      {cluster(""), "Unknown", "no controller has looked at it yet: see the pods of the controller manager"},
-		"leaving":       {leaving, "Leaving", "is being deleted"},
+		"ready":                 {cluster(v1beta1.ClusterPhaseReady, metav1.Condition{Type: v1beta1.ClusterReady, Message: "ok"}), "Ready", ""},
+		"ready, but for a type": {cluster(v1beta1.ClusterPhaseReady, metav1.Condition{Type: v1beta1.ClusterTypesServed, Status: metav1.ConditionFalse, Message: "no rings"}), "Ready", "no rings"},
+		"not ready":             {cluster(v1beta1.ClusterPhaseNotReady, refused), "NotReady", refused.Message},
+		"no conditions":         {cluster(v1beta1.ClusterPhaseNotReady), "NotReady", "no controller has looked at it yet: see the pods of the controller manager"},
+		"no phase":              {cluster(""), "Unknown", "no controller has looked at it yet: see the pods of the controller manager"},
+		"leaving":               {leaving, "Leaving", "is being deleted"},
 	} {
 		m := memberOf(test.cluster)
 		require.Equal(t, test.status, m.Status, name)

@@ -21,6 +21,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -199,7 +200,6 @@ func TestFaults(t *testing.T) {
 	})}
 	e.road = newRoad(t, e.shire)
 	args := []string{"--force-after=" + forceAfter.String(), "--federated-types=" + rings}
-	e.create(ringDefinition("bearer", "age"))
 	require.NoError(t, e.shire.Create(t.Context(), ringDefinition("bearer", "age")))
 	alone := append(slices.Clone(args), "--leader-elect=false") // a busy machine takes no lease away
 	e.begin(alone...)
@@ -322,8 +322,10 @@ func testTooLarge(e *middleEarth) {
 	e.eventuallySays(o, "gondor", "")
 }
 
-// A member without the custom resource's definition gets the objects once it has one, and then what that knows of them.
+// A type without its definition, in the federation or in a member, is told of. A member gets the objects once it has one, and then what that knows of them.
 func testDefinition(e *middleEarth) {
+	e.eventuallyServed("shire", metav1.ConditionFalse, "the federation's API does not serve "+rings)
+	e.create(ringDefinition("bearer", "age"))
 	e.namespace("definition")
 	o := object(e.T, `{apiVersion: example.com/v1, kind: Ring, metadata: {name: one, namespace: definition}, spec: {bearer: frodo, age: "4867"}}`)
 	clusters.EventuallySeen(e.T, bound, "rings are served", func() (bool, string) {
@@ -333,6 +335,8 @@ func testDefinition(e *middleEarth) {
 	e.shire.eventuallyThere(o)
 	e.eventuallySays(o, "gondor", "the cluster does not serve example.com/v1, Resource=rings")
 	e.eventuallySays(o, "shire", "")
+	e.eventuallyServed("shire", metav1.ConditionTrue, "all federated types are served")
+	e.eventuallyServed("gondor", metav1.ConditionFalse, "the cluster does not serve "+rings)
 
 	e.gondor.create(ringDefinition("bearer"))
 	clusters.EventuallySeen(e.T, 2*bound, "the ring in gondor", func() (bool, string) { // its reflector waits up to a minute
@@ -351,6 +355,18 @@ func testDefinition(e *middleEarth) {
 	require.NoError(e, err)
 	age, _, _ := unstructured.NestedString(there.Object, "spec", "age")
 	require.Equal(e, "4867", age)
+	e.eventuallyServed("gondor", metav1.ConditionTrue, "all federated types")
+}
+
+// eventuallyServed waits until the condition of a Cluster says whether its types are served.
+func (e *middleEarth) eventuallyServed(name string, status metav1.ConditionStatus, text string) {
+	e.Helper()
+	clusters.EventuallySeen(e.T, bound, "what is served in "+name, func() (bool, string) {
+		cluster := &v1beta1.Cluster{}
+		require.NoError(e, e.Get(e.Context(), client.ObjectKey{Name: name}, cluster))
+		condition := meta.FindStatusCondition(cluster.Status.Conditions, v1beta1.ClusterTypesServed)
+		return condition != nil && condition.Status == status && strings.Contains(condition.Message, text), fmt.Sprint(condition)
+	})
 }
 
 // A mistake in an annotation changes nothing anywhere and makes nothing, and one Event says what to mend.

@@ -3,10 +3,13 @@ package sync
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -72,7 +75,62 @@ func (r *fleetReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 	if cluster.DeletionTimestamp != nil {
 		return r.drain(ctx, cluster)
 	}
+	return r.tellServed(ctx, cluster)
+}
+
+// tellServed keeps the condition that says which types cannot be placed in a member, for want of a definition here or there. While it is not known, the last
+// word stands.
+func (r *fleetReconciler) tellServed(ctx context.Context, cluster *v1beta1.Cluster) (ctrl.Result, error) {
+	m := r.member(cluster.Name)
+	if m == nil || !ready(cluster) {
+		return ctrl.Result{}, nil
+	}
+	here, there, known := m.unserved()
+	condition := metav1.Condition{Type: v1beta1.ClusterTypesServed, Status: metav1.ConditionTrue, Reason: v1beta1.ReasonTypesServed,
+		Message: "all federated types are served", ObservedGeneration: cluster.Generation}
+	if len(here)+len(there) > 0 {
+		condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, v1beta1.ReasonTypesNotServed, unservedMessage(here, there)
+	}
+	if updated := cluster.DeepCopy(); known && meta.SetStatusCondition(&updated.Status.Conditions, condition) {
+		if err := r.clusters.Status().Update(ctx, updated); apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+			return ctrl.Result{}, nil // what changed it comes by itself
+		} else if err != nil {
+			return ctrl.Result{}, fmt.Errorf("writing condition %s of cluster %s: %w", condition.Type, cluster.Name, err)
+		}
+	}
+	if !known || condition.Status == metav1.ConditionFalse {
+		return ctrl.Result{RequeueAfter: time.Second}, nil
+	}
 	return ctrl.Result{}, nil
+}
+
+// unserved names the federated types that the federation's API does not serve, and those that the member's does not, as far as that is known.
+func (m *member) unserved() (here, there []string, known bool) {
+	known = true
+	for k, w := range m.objects {
+		switch name := k.GroupVersionResource.GroupVersion().String() + "/" + k.Resource; {
+		case !k.objects.served():
+			here = append(here, name)
+		case !m.serves(k):
+			there = append(there, name)
+		case !k.objects.HasSynced() || !w.HasSynced():
+			known = false
+		}
+	}
+	slices.Sort(here)
+	slices.Sort(there)
+	return here, there, known
+}
+
+func unservedMessage(here, there []string) string {
+	var parts []string
+	if len(here) > 0 {
+		parts = append(parts, "the federation's API does not serve "+strings.Join(here, ", "))
+	}
+	if len(there) > 0 {
+		parts = append(parts, "the cluster does not serve "+strings.Join(there, ", "))
+	}
+	return strings.Join(parts, ", and ") + ": define it there, or do not federate it (values controllerManager.federatedTypes and controllerManager.argOverrides.controllers)"
 }
 
 // drain takes the copies out of a member that leaves with policy Delete, and then lets the Cluster go. One that cannot be reached is let go at once:

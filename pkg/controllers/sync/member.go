@@ -144,10 +144,7 @@ func (m *member) knows(k *kind) bool {
 	return w.HasSynced() || !m.serves(k) || time.Since(m.since) > settleTime
 }
 
-func (m *member) serves(k *kind) bool {
-	err := m.objects[k].failed()
-	return err == nil || !apierrors.IsNotFound(err)
-}
+func (m *member) serves(k *kind) bool { return m.objects[k].served() }
 
 // copyOf is the member's copy as the watch tells, nil if there is none.
 func (m *member) copyOf(key objectKey) *memberCopy {

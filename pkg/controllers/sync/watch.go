@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync/atomic"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -79,6 +80,12 @@ func (w *watched) failed() error {
 		return *err
 	}
 	return nil
+}
+
+// served says whether the API serves the type, as far as it is known.
+func (w *watched) served() bool {
+	err := w.failed()
+	return err == nil || !apierrors.IsNotFound(err)
 }
 
 func (w *watched) get(name types.NamespacedName) any {

@@ -131,7 +131,7 @@ type ClusterStatus struct {
 	// +optional
 	Phase ClusterPhase `json:"phase,omitempty"`
 
-	// Conditions are Ready and Offline.
+	// Conditions are Ready, Offline and TypesServed.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -184,6 +184,10 @@ const (
 	// ClusterOffline is True when the member does not answer, False when it
 	// does, Unknown when it could not be asked.
 	ClusterOffline = "Offline"
+	// ClusterTypesServed is True when the federation's API and the member's
+	// serve all federated types, False when one of them lacks some, which the
+	// message names.
+	ClusterTypesServed = "TypesServed"
 )
 
 // Reasons of a Cluster's conditions. The first four are v1's.
@@ -211,6 +215,10 @@ const (
 	ReasonAddressInvalid = "AddressInvalid"
 	// ReasonNotProbed is Offline=Unknown's.
 	ReasonNotProbed = "NotProbed"
+	// ReasonTypesServed is TypesServed=True's.
+	ReasonTypesServed = "TypesServed"
+	// ReasonTypesNotServed is TypesServed=False's.
+	ReasonTypesNotServed = "TypesNotServed"
 )
 
 // Messages of v1.
