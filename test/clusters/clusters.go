@@ -132,12 +132,12 @@ func (c *Cluster) Namespace(t testing.TB, prefix string, labels map[string]strin
 	return namespace.Name
 }
 
-// DeleteNamespace deletes a namespace, and waits until it is gone.
+// DeleteNamespace deletes a namespace, and waits until it is gone: one with thousands of objects takes minutes.
 func (c *Cluster) DeleteNamespace(t testing.TB, name string) {
 	t.Helper()
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	require.NoError(t, client.IgnoreNotFound(c.Delete(context.Background(), namespace)))
-	Eventually(t, 2*time.Minute, "namespace "+name+" gone", func(ctx context.Context) (bool, error) {
+	Eventually(t, 5*time.Minute, "namespace "+name+" gone", func(ctx context.Context) (bool, error) {
 		err := c.Get(ctx, client.ObjectKeyFromObject(namespace), namespace)
 		return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
 	})
