@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
 )
 
 func TestDecide(t *testing.T) {
@@ -158,6 +159,39 @@ func TestDelays(t *testing.T) {
 		r.healedAt = ago(3 * time.Minute)
 		require.Zero(t, r.healDelay(), "it was left alone for long")
 	}
+}
+
+// A write whose answer was lost, and which the watch shows to have been done, is told of as done, and what somebody changes then is put right.
+func TestLostAnswer(t *testing.T) {
+	w := newWorld(t, "gondor")
+	of, m := w.kind("configmaps"), w.members["gondor"]
+	key := objectKey{of, types.NamespacedName{Namespace: "shop", Name: "one"}}
+	o := w.federate(of, `{apiVersion: v1, kind: ConfigMap, metadata: {name: one, namespace: shop}}`)
+	copies := workqueue.NewTypedRateLimitingQueue(rateLimiter[objectKey]())
+	m.queue.Store(&copies)
+	of.queue = workqueue.NewTypedRateLimitingQueue(rateLimiter[types.NamespacedName]())
+	e := of.entry(key.NamespacedName)
+	e.plans["gondor"] = plan{wanted: true, hash: "new"}
+	m.note(e, func(r *report) {
+		*r = report{problem: "cut", tries: 3, triedAt: time.Now(), version: "40", applied: "old", owned: 7}
+	})
+	c := w.has("gondor", of, o, func(c *memberCopy) { c.applied, c.owned, c.ownedAt = "new", 8, time.Unix(100, 0) })
+
+	m.changed(key, c)
+	require.Equal(t, 1, copies.Len(), "looked at when the watch tells")
+	_, err := m.Reconcile(t.Context(), key)
+	require.NoError(t, err)
+	require.Equal(t, 1, of.queue.Len(), "to be told")
+	states, _, pending := of.state(o, e)
+	require.Equal(t, map[string]clusterState{"gondor": {}}, states)
+	require.False(t, pending)
+	m.changed(key, c)
+	require.Equal(t, 1, copies.Len(), "and that once")
+	require.Equal(t, settled, m.decide(key, e).action)
+	w.has("gondor", of, o, func(c *memberCopy) {
+		c.applied, c.owned, c.ownedAt, c.changedAt = "new", 9, time.Unix(100, 0), time.Unix(200, 0)
+	})
+	require.Equal(t, apply, m.decide(key, e).action)
 }
 
 // Another cluster under the same name starts from nothing, also while writes to the one before are forgotten only now.

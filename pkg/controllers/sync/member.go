@@ -115,7 +115,7 @@ func (m *member) changed(key objectKey, c *memberCopy) {
 		return
 	}
 	decision := m.decide(key, e)
-	if decision.work() || key.kind.Spread == federatedtypes.SpreadReplicas && c.ready < c.amount {
+	if decision.work() || decision.failed || key.kind.Spread == federatedtypes.SpreadReplicas && c.ready < c.amount {
 		m.addAfter(key, decision.after)
 	}
 	if key.kind.HasStatus() {
@@ -191,6 +191,8 @@ type decision struct {
 	// after is the time to let pass first: it has failed before, or somebody else keeps changing what we apply.
 	after time.Duration
 	copy  *memberCopy
+	// failed says that the last work failed, or seemed to: its answer may have been lost.
+	failed bool
 }
 
 func (d decision) work() bool { return d.action > wait }
@@ -202,6 +204,7 @@ func (m *member) decide(key objectKey, e *entry) decision {
 	r, frozen := e.reports[m.name], e.frozen
 	e.mutex.Unlock()
 	d := m.judge(key, p, planned && !frozen, r)
+	d.failed = r.problem != ""
 	if d.work() {
 		d.after = max(d.after, r.retryDelay())
 	}
@@ -328,6 +331,10 @@ func (m *member) Reconcile(ctx context.Context, key objectKey) (ctrl.Result, err
 			m.noteGone(e, d.copy)
 		}
 	default:
+		if d.action == settled && d.failed {
+			m.overcome(e)
+			key.kind.add(key.NamespacedName)
+		}
 		return m.lookForPods(ctx, key, e, d)
 	}
 	if errors.Is(ctx.Err(), context.Canceled) {
@@ -345,6 +352,12 @@ func (m *member) note(e *entry, change func(*report)) {
 	r := e.reports[m.name]
 	change(&r)
 	e.reports[m.name] = r
+}
+
+// overcome notes that a copy is as planned though the last work on it failed: the answer was lost, and what it said of the copy is as little known as after
+// a restart.
+func (m *member) overcome(e *entry) {
+	m.note(e, func(r *report) { r.problem, r.tries, r.applied, r.owned, r.version = "", 0, "", 0, "" })
 }
 
 // noteGone keeps in mind that a copy is gone or released. A watch that fails, or that ended with a custom resource's definition, would not tell.
