@@ -225,6 +225,8 @@ func TestParse(t *testing.T) {
 		{"v1/events", "without end"},
 		{"events.k8s.io/v1/events", "without end"},
 		{"federation.fedhelm.dev/v1beta1/clusters", "the federation's members are its own"},
+		{"coordination.k8s.io/v1/leases", "renews it where it runs"},
+		{"v1/nodes", "its own machines"},
 	} {
 		_, err := Parse([]string{test.entry})
 		require.ErrorContains(t, err, test.want, test.entry)

@@ -142,10 +142,13 @@ func Parse(entries []string) ([]*Type, error) {
 	return types, nil
 }
 
+// toldWithoutEnd is why Events stay.
+const toldWithoutEnd = "what is told of an object's copies would be placed, and told again, without end"
+
 // local are types that stay where they are made, and why.
 var local = map[schema.GroupResource]string{
-	{Resource: "events"}:                                      "what is told of an object's copies would be placed, and told again, without end",
-	{Group: "events.k8s.io", Resource: "events"}:              "what is told of an object's copies would be placed, and told again, without end",
+	{Resource: "events"}:                                      toldWithoutEnd,
+	{Group: "events.k8s.io", Resource: "events"}:              toldWithoutEnd,
 	{Group: v1beta1.GroupVersion.Group, Resource: "clusters"}: "the federation's members are its own",
 	{Group: "coordination.k8s.io", Resource: "leases"}:        "whoever holds one renews it where it runs",
 	{Resource: "nodes"}:                                       "a cluster has its own machines",

@@ -64,7 +64,7 @@ func newRealm(t *testing.T) *realm {
 	for _, name := range []string{federatedNamespace, ownNamespace} {
 		for _, c := range r.everywhere() {
 			require.NoError(t, client.IgnoreAlreadyExists(c.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})))
-			t.Cleanup(func() { c.DeleteNamespace(t, name) })
+			t.Cleanup(func() { c.DeleteNamespace(t, name, 5*time.Minute) }) // of thousands of objects
 		}
 	}
 	return r

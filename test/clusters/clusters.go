@@ -128,16 +128,16 @@ func (c *Cluster) Namespace(t testing.TB, prefix string, labels map[string]strin
 	_, _ = rand.Read(suffix)
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: prefix + "-" + hex.EncodeToString(suffix), Labels: labels}}
 	require.NoError(t, c.Create(t.Context(), namespace))
-	t.Cleanup(func() { c.DeleteNamespace(t, namespace.Name) })
+	t.Cleanup(func() { c.DeleteNamespace(t, namespace.Name, 2*time.Minute) })
 	return namespace.Name
 }
 
-// DeleteNamespace deletes a namespace, and waits until it is gone: one with thousands of objects takes minutes.
-func (c *Cluster) DeleteNamespace(t testing.TB, name string) {
+// DeleteNamespace deletes a namespace, and waits until it is gone.
+func (c *Cluster) DeleteNamespace(t testing.TB, name string, within time.Duration) {
 	t.Helper()
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	require.NoError(t, client.IgnoreNotFound(c.Delete(context.Background(), namespace)))
-	Eventually(t, 5*time.Minute, "namespace "+name+" gone", func(ctx context.Context) (bool, error) {
+	Eventually(t, within, "namespace "+name+" gone", func(ctx context.Context) (bool, error) {
 		err := c.Get(ctx, client.ObjectKeyFromObject(namespace), namespace)
 		return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
 	})

@@ -138,7 +138,7 @@ func TestHostJoinsItself(t *testing.T) {
 	f.uninstall(t, "rivendell")
 	// Its namespace is kept on purpose: in most hosts it is the control plane's too.
 	f.host.RequireUnchanged(t, before, " federation-system/", "namespaces /federation-system")
-	f.host.DeleteNamespace(t, "federation-system")
+	f.host.DeleteNamespace(t, "federation-system", 2*time.Minute)
 }
 
 // TestBadInput gives each hook what it must refuse: helm shows one sentence that says what to do, and nothing is half made.

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
@@ -82,7 +83,7 @@ func TestDeleteNamespace(t *testing.T) {
 	before := host.TakeSnapshot(t)
 	require.NoError(t, host.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "federation-system"}}))
 	f := &fellowship{host: host, name: "fellowship", namespace: "federation-system", helm: "helm"}
-	t.Cleanup(func() { host.DeleteNamespace(t, f.namespace) })
+	t.Cleanup(func() { host.DeleteNamespace(t, f.namespace, 2*time.Minute) })
 	gondor := clusters.Open(t, clusters.Gondor)
 	memberBefore := gondor.TakeSnapshot(t)
 	f.install(t)
