@@ -41,7 +41,7 @@ test-integration: tools-test ## Packages and charts against real API servers, et
 
 .PHONY: test-e2e
 test-e2e: fresh-clusters ## Both charts on real clusters, started anew: a demo in them is gone
-	go test -tags clusters -count=1 -timeout 5m ./pkg/member/...
+	go test -tags clusters -count=1 -timeout 5m ./pkg/memberdns/...
 	go test -tags e2e -count=1 -timeout 40m -v ./test/e2e/...
 
 .PHONY: test-long
@@ -57,10 +57,15 @@ bench: fresh-clusters ## Benchmarks, as ratios to a floor; BENCH_FLAGS=-write ke
 bench-scale: tools-test ## The same with 5, 10 and 20 members, which are API servers alone
 	go test -tags e2e,scale -count=1 -timeout 30m -v -run TestScale ./pkg/controllers/manager $(BENCH_FLAGS)
 
+.PHONY: bench-dns
+bench-dns: tools-test ## The federation DNS: time to the answer, staleness under churn, time of the records
+	go test -tags e2e -count=1 -timeout 30m -v -run 'TestTimeToAnswer|TestChurn' ./pkg/controllers/manager $(BENCH_FLAGS)
+	go test -tags e2e -count=1 -timeout 10m -v -run TestRecords ./test/bench $(BENCH_FLAGS)
+
 .PHONY: clusters
 clusters: ## Bring up the local clusters, with the images in them
 	scripts/build-tools kubectl helm helm4
-	archives=$$(scripts/image); scripts/local-cluster up $(CLUSTERS); scripts/local-cluster load-image all $$archives
+	archives=$$(scripts/image && scripts/image dig); scripts/local-cluster up $(CLUSTERS); scripts/local-cluster load-image all $$archives
 
 .PHONY: fresh-clusters
 fresh-clusters:
@@ -70,6 +75,7 @@ fresh-clusters:
 .PHONY: tools-test
 tools-test:
 	scripts/build-tools etcd kube-apiserver kube-controller-manager kubectl coredns helm helm4
+	scripts/require bind9=named
 
 ##@ Make
 

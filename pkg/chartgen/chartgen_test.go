@@ -50,7 +50,7 @@ func TestValuesAreTheDefaults(t *testing.T) {
 }
 
 func TestReadmeDocumentsTheValues(t *testing.T) {
-	row := regexp.MustCompile("(?m)^\\| `([A-Za-z.]+)` \\| (?:string|int|bool|list|object) \\| `([^`]*)` \\| (.+) \\|$")
+	row := regexp.MustCompile("(?m)^\\| `([A-Za-z0-9.]+)` \\| (?:string|int|bool|list|object) \\| `([^`]*)` \\| (.+) \\|$")
 	for chart := range charts {
 		t.Run(chart, func(t *testing.T) {
 			documented := map[string]any{}
@@ -103,13 +103,13 @@ func TestFieldWithoutComment(t *testing.T) {
 	require.NoError(t, err)
 	delete(c, "Component.Image")
 	_, err = c.fields("", reflect.ValueOf(values.DefaultControlPlane()))
-	assert.EqualError(t, err, "Component.Image in pkg/values has no comment: write one, it documents the value apiServer.image")
+	assert.EqualError(t, err, "Component.Image in pkg/values has no comment: write one, it documents the value dns.server.image")
 }
 
 func TestValuesYAML(t *testing.T) {
 	text := string(generated(t, "federation-control-plane", "values.yaml"))
 	assert.Contains(t, text, `
-# The federation's DNS zone.
+# The federation's DNS zone, and the provider that has it.
 dns:
   # -- Name of the zone`)
 	assert.Contains(t, text, "    sidecar.istio.io/inject: \"false\"\n")

@@ -8,8 +8,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"net/http"
-	"net/http/httptest"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -29,7 +27,10 @@ import (
 func TestRealCoreDNS(t *testing.T) {
 	program := coreDNS(t)
 	port, nameserver := freePort(t), freePort(t)
-	api := kubernetesAPI(t)
+	kubernetes := newFakeAPI(t)
+	kubernetes.set("local", "10.96.0.7", true)
+	kubernetes.set("empty", "10.96.0.8", false)
+	api := kubernetes.url
 
 	fellowship := Federation{Name: "fellowship", Zone: "federation.internal.", MemberZone: "minas-tirith-a", MemberRegion: "gondor",
 		Nameservers: []string{"127.0.0.1:" + nameserver}}
@@ -192,43 +193,6 @@ func freePort(t *testing.T) string {
 	}
 	t.Fatal("no port is free for both UDP and TCP")
 	return ""
-}
-
-// kubernetesAPI serves what CoreDNS's kubernetes plugin asks for: Service default/local with a ready endpoint, default/empty without.
-func kubernetesAPI(t *testing.T) string {
-	const service = `{"metadata":{"name":%q,"namespace":"default","resourceVersion":"1"},"spec":{"type":"ClusterIP","clusterIP":%q,"clusterIPs":[%[2]q],"ports":[{"port":80,"protocol":"TCP"}]}}`
-	const slice = `{"metadata":{"name":"%[1]s-x","namespace":"default","resourceVersion":"1","labels":{"kubernetes.io/service-name":%[1]q}},"addressType":"IPv4","endpoints":[%[2]s],"ports":[{"port":80,"protocol":"TCP"}]}`
-	lists := map[string]string{
-		"/api/v1/namespaces": `{"kind":"NamespaceList","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[{"metadata":{"name":"default","resourceVersion":"1"}}]}`,
-		"/api/v1/services": `{"kind":"ServiceList","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[` +
-			fmt.Sprintf(service, "local", "10.96.0.7") + "," + fmt.Sprintf(service, "empty", "10.96.0.8") + `]}`,
-		"/apis/discovery.k8s.io/v1/endpointslices": `{"kind":"EndpointSliceList","apiVersion":"discovery.k8s.io/v1","metadata":{"resourceVersion":"1"},"items":[` +
-			fmt.Sprintf(slice, "local", `{"addresses":["10.244.0.5"],"conditions":{"ready":true}}`) + "," + fmt.Sprintf(slice, "empty", "") + `]}`,
-	}
-	stop := make(chan struct{})
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		list, found := lists[r.URL.Path]
-		w.Header().Set("Content-Type", "application/json")
-		switch {
-		case !found:
-			http.NotFound(w, r)
-		case r.URL.Query().Get("sendInitialEvents") == "true": // an API without streaming lists; the client lists instead
-			w.WriteHeader(http.StatusUnprocessableEntity)
-			fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Invalid","code":422}`)
-		case r.URL.Query().Get("watch") != "":
-			w.WriteHeader(http.StatusOK)
-			w.(http.Flusher).Flush()
-			select {
-			case <-r.Context().Done():
-			case <-stop:
-			}
-		default:
-			fmt.Fprint(w, list)
-		}
-	}))
-	t.Cleanup(server.Close)
-	t.Cleanup(func() { close(stop) })
-	return server.URL
 }
 
 // ask gives what the DNS server answers: the code, then name=value for each record; "" for no answer.

@@ -38,28 +38,28 @@ type Federation struct {
 }
 
 var (
-	labelPattern    = regexp.MustCompile(`^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$`)
-	domainPattern   = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
-	topologyPattern = regexp.MustCompile(`^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$`) // a label's value
+	labelPattern  = regexp.MustCompile(`^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$`)
+	domainPattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
+	// The value of a label may have capitals and underscores.
+	topologyPattern = regexp.MustCompile(`^[A-Za-z0-9]([-_A-Za-z0-9]*[A-Za-z0-9])?(\.[A-Za-z0-9]([-_A-Za-z0-9]*[A-Za-z0-9])?)*$`)
 )
 
-// Nearest gives the domain of the level of the federation DNS that is nearest to the member, without the trailing dot: "<zone>.<region>.<suffix>",
+// Nearest gives the domain of the level of the federation DNS that is nearest to the member, in lower case and without the trailing dot: "<zone>.<region>.<suffix>",
 // "<region>.<suffix>" for a member without a zone, "<suffix>" for one without a region, since v1 has no records of a zone outside a region.
 func (f Federation) Nearest() string {
 	switch {
 	case f.MemberRegion == "":
-		return f.Zone
+		return Domain(f.Zone)
 	case f.MemberZone == "":
-		return f.MemberRegion + "." + f.Zone
+		return Domain(f.MemberRegion + "." + f.Zone)
 	}
-	return f.MemberZone + "." + f.MemberRegion + "." + f.Zone
+	return Domain(f.MemberZone + "." + f.MemberRegion + "." + f.Zone)
 }
 
 // normalise gives f with its defaults, its domains in lower case and without trailing dots, or the error for the first field that would not survive
 // being written into a configuration.
 func (f Federation) normalise() (Federation, error) {
-	f.Zone = domain(f.Zone)
-	f.ClusterDomain = domain(f.ClusterDomain)
+	f.Zone, f.ClusterDomain = Domain(f.Zone), Domain(f.ClusterDomain)
 	if f.ClusterDomain == "" {
 		f.ClusterDomain = "cluster.local"
 	}
@@ -97,4 +97,5 @@ func (f Federation) normalise() (Federation, error) {
 	return f, nil
 }
 
-func domain(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
+// Domain gives a domain in lower case and without the trailing dot, as it stands in a member's configuration.
+func Domain(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }

@@ -23,6 +23,7 @@ func TestNearestLeavesOutEmptyLevels(t *testing.T) {
 		{"", "gondor", "gondor.federation.internal"},
 		{"", "", "federation.internal"},
 		{"a", "", "federation.internal"},
+		{"Minas_Tirith", "Gondor", "minas_tirith.gondor.federation.internal"},
 	} {
 		f, err := Federation{Name: "f", Zone: "Federation.Internal.", MemberZone: c.zone, MemberRegion: c.region}.normalise()
 		require.NoError(t, err)
@@ -40,6 +41,7 @@ func TestBadFederations(t *testing.T) {
 		`the cluster domain "a{" is no DNS name`:                             func(f *Federation) { f.ClusterDomain = "a{" },
 		`the nameserver "ns.example.com" of federation fellowship is no add`: func(f *Federation) { f.Nameservers = []string{"ns.example.com"} },
 		`the member's zone or region "a\nb" cannot be part of a DNS name`:    func(f *Federation) { f.MemberRegion = "a\nb" },
+		`the member's zone or region "a..b" cannot be part of a DNS name`:    func(f *Federation) { f.MemberRegion = "a..b" },
 		`the fallback port 70000 of federation fellowship is no port`:        func(f *Federation) { f.FallbackPort = 70000 },
 	} {
 		f := with(fellowship, change)

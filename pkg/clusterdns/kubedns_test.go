@@ -282,9 +282,9 @@ func TestKubeDNSInverseProperty(t *testing.T) {
 			case r.IntN(2) == 0:
 				data = merge(t, data, f)
 				got, stubs := asKubeDNSReads(t, data)
-				require.Equal(t, domain(f.Zone), got[f.Name])
+				require.Equal(t, Domain(f.Zone), got[f.Name])
 				if f.Nameservers != nil {
-					require.Equal(t, f.Nameservers, stubs[domain(f.Zone)])
+					require.Equal(t, f.Nameservers, stubs[Domain(f.Zone)])
 				}
 			default:
 				data = remove(t, data, f.Name)

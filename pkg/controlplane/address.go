@@ -18,6 +18,27 @@ import (
 	"github.com/fedhelm/fedhelm/pkg/kube"
 )
 
+// exposed is a component that is reached from outside, by its Service, and the values that say how.
+type exposed struct {
+	component string
+	// section of the values is the Service's, given the one with an address to publish instead.
+	section, given string
+}
+
+var (
+	exposedAPI = exposed{component: "apiserver", section: "apiServer.service", given: "apiServer.service.advertiseAddress"}
+	exposedDNS = exposed{component: "dns", section: "dns.server.service", given: "dns.nameservers"}
+)
+
+// outside is where a Service is reached from outside.
+type outside struct {
+	// hosts are its IPs and host names; none for a Service that is reached in the cluster only.
+	hosts []string
+	port  int32
+	// pending says what a host is waited for, and what to do if none comes; nil once there is one.
+	pending error
+}
+
 // reach is how the API is reached from outside.
 type reach struct {
 	// names are the addresses for the serving certificate, IPs and host names.
@@ -37,94 +58,148 @@ func (h Hook) knownAddresses(ctx context.Context) ([]string, error) {
 	return r.names, err
 }
 
-// waitForAddress gives the way to the API, for which it waits as long as the values say; then the way inside the cluster, with a warning.
-func (h Hook) waitForAddress(ctx context.Context) (reach, error) {
-	var r reach
-	timeout := time.Duration(h.Values.APIServer.Service.AddressTimeoutSeconds) * time.Second
-	err := kube.Wait(ctx, pollInterval, timeout, "the address of Service "+h.object("apiserver"), func(context.Context) (bool, error) {
+// addressDeadline is until when addresses are waited for: that of the API, and of the DNS after it.
+func (h Hook) addressDeadline() time.Time {
+	return time.Now().Add(time.Duration(h.Values.APIServer.Service.AddressTimeoutSeconds) * time.Second)
+}
+
+// waitForAddress asks look until nothing is pending any more, at most until the deadline, and gives its last answer. Errors: look's.
+func waitForAddress[T any](ctx context.Context, h Hook, of string, until time.Time, look func(context.Context) (T, error, error)) (last T, pending, err error) {
+	timeout := max(time.Until(until), 0)
+	told := false
+	err = kube.Wait(ctx, pollInterval, timeout, "the address of "+of, func(context.Context) (bool, error) {
 		// Not under the wait's own context: a question asked when time is nearly up is no failure.
-		current, err := h.reach(ctx)
-		if err != nil {
+		var err error
+		if last, pending, err = look(ctx); err != nil {
 			return false, kube.Fatal(err)
 		}
-		if r.pending == nil && current.pending != nil {
-			h.Log.Info("waiting for the address of the API", "for", timeout, "reason", current.pending.Error())
+		if pending != nil && !told {
+			told = true
+			h.Log.Info("waiting for the address of "+of, "for", timeout.Round(time.Second), "reason", pending.Error())
 		}
-		r = current
-		return r.pending == nil, r.pending
+		return pending == nil, pending
 	})
-	if r.pending == nil || ctx.Err() != nil {
+	if pending != nil && ctx.Err() == nil {
+		err = nil
+	}
+	return last, pending, err
+}
+
+// waitForAPIAddress gives the way to the API, for which it waits as long as the values say; then the way inside the cluster, with a warning.
+func (h Hook) waitForAPIAddress(ctx context.Context, until time.Time) (reach, error) {
+	r, pending, err := waitForAddress(ctx, h, "the API", until, func(ctx context.Context) (reach, error, error) {
+		r, err := h.reach(ctx)
+		return r, r.pending, err
+	})
+	if err != nil || pending == nil {
 		return r, err
 	}
-	h.Log.Warn("the address in the cluster is published instead; the keeper publishes the real one when it comes", "waited", timeout, "reason", r.pending.Error())
+	h.Log.Warn("the API's address in the cluster is published instead; the keeper publishes the real one when it comes", "reason", pending.Error())
 	return reach{names: r.names, server: h.inCluster()}, nil
 }
 
 // reach looks how the API is reached at this moment. Errors: the Service is missing (the API's own error), or cannot be read.
 func (h Hook) reach(ctx context.Context) (reach, error) {
+	service, err := h.service(ctx, exposedAPI.component)
+	if err != nil {
+		return reach{}, err
+	}
+	o := outside{port: outsidePort(service)}
+	if advertised := h.Values.APIServer.Service.AdvertiseAddress; advertised != "" {
+		o.hosts = []string{advertised}
+	} else if o, err = h.outside(ctx, exposedAPI, service); err != nil {
+		return reach{}, err
+	}
+	switch {
+	case o.pending != nil:
+		return reach{pending: o.pending}, nil
+	case len(o.hosts) == 0:
+		return reach{server: h.inCluster()}, nil
+	case service.Spec.Type == corev1.ServiceTypeNodePort:
+		// One node, and the one advertised before for as long as it is there.
+		if before := h.advertisedBefore(ctx); slices.Contains(o.hosts, before) {
+			o.hosts = []string{before}
+		}
+		o.hosts = o.hosts[:1]
+	}
+	return at(o.hosts, o.port), nil
+}
+
+// service reads the Service of a component. Errors: it is missing (the API's own error), or cannot be read; it has no port.
+func (h Hook) service(ctx context.Context, component string) (*corev1.Service, error) {
 	service := &corev1.Service{}
-	if err := h.Host.Get(ctx, client.ObjectKey{Namespace: h.Namespace, Name: h.object("apiserver")}, service); err != nil {
-		return reach{}, fmt.Errorf("get Service %s/%s: %w", h.Namespace, h.object("apiserver"), err)
+	key := client.ObjectKey{Namespace: h.Namespace, Name: h.object(component)}
+	if err := h.Host.Get(ctx, key, service); err != nil {
+		return nil, fmt.Errorf("get Service %s: %w", key, err)
 	}
 	if len(service.Spec.Ports) == 0 {
-		return reach{}, fmt.Errorf("Service %s/%s has no port: upgrade the release", h.Namespace, service.Name)
+		return nil, fmt.Errorf("Service %s has no port: upgrade the release", key)
 	}
-	port := service.Spec.Ports[0]
-	advertised := h.Values.APIServer.Service.AdvertiseAddress
+	return service, nil
+}
 
+// outside looks where the Service of e is reached from outside at this moment. Errors: the component's pods cannot be listed.
+func (h Hook) outside(ctx context.Context, e exposed, service *corev1.Service) (outside, error) {
+	o := outside{port: outsidePort(service)}
 	switch service.Spec.Type {
 	case corev1.ServiceTypeNodePort:
-		if advertised != "" {
-			return at([]string{advertised}, port.NodePort), nil
+		nodes, err := h.nodes(ctx, e.component)
+		if err != nil {
+			return outside{}, err
 		}
-		return h.node(ctx, port.NodePort)
+		o.hosts = nodes
+		if len(nodes) == 0 {
+			o.pending = fmt.Errorf("no node of namespace %s runs a pod of %s yet: see the pod's events, or set %s", h.Namespace, service.Name, e.given)
+		}
 	case corev1.ServiceTypeLoadBalancer:
-		if advertised != "" {
-			return at([]string{advertised}, port.Port), nil
-		}
-		var names []string
 		for _, ingress := range service.Status.LoadBalancer.Ingress {
-			for _, name := range []string{ingress.Hostname, ingress.IP} {
-				if name != "" {
-					names = append(names, name)
+			for _, host := range []string{ingress.Hostname, ingress.IP} {
+				if host != "" {
+					o.hosts = append(o.hosts, host)
 				}
 			}
 		}
-		if len(names) == 0 {
-			return reach{pending: fmt.Errorf("Service %s/%s of type LoadBalancer has no address yet: see its events, or set apiServer.service.type to NodePort or ClusterIP where nothing gives one", h.Namespace, service.Name)}, nil
+		if len(o.hosts) == 0 {
+			o.pending = fmt.Errorf("Service %s/%s of type LoadBalancer has no address yet: see its events, or set %s.type to NodePort or ClusterIP where nothing gives one", h.Namespace, service.Name, e.section)
 		}
-		return at(names, port.Port), nil
 	}
-	if advertised != "" {
-		return at([]string{advertised}, port.Port), nil
-	}
-	return reach{server: h.inCluster()}, nil
+	return o, nil
 }
 
-// node chooses the node that is advertised: one that runs the API server, and the one advertised before for as long as it does. Its address is read off
-// the pods, since to list nodes would take rights in the whole cluster.
-func (h Hook) node(ctx context.Context, port int32) (reach, error) {
-	var pods corev1.PodList
-	err := h.Host.List(ctx, &pods, client.InNamespace(h.Namespace), client.MatchingLabels{
-		"app.kubernetes.io/instance": h.Federation, "app.kubernetes.io/component": "apiserver",
-	})
+// outsidePort is the port under which a Service is reached from outside: that of its first one.
+func outsidePort(service *corev1.Service) int32 {
+	if service.Spec.Type == corev1.ServiceTypeNodePort {
+		return service.Spec.Ports[0].NodePort
+	}
+	return service.Spec.Ports[0].Port
+}
+
+// nodes lists the addresses of the nodes that run a component, each once and sorted. They are read off the pods, since to list nodes would take rights in the whole cluster.
+func (h Hook) nodes(ctx context.Context, component string) ([]string, error) {
+	pods, err := h.pods(ctx, component)
 	if err != nil {
-		return reach{}, fmt.Errorf("list the pods of the API server in namespace %s: %w", h.Namespace, err)
+		return nil, err
 	}
 	var nodes []string
-	for _, pod := range pods.Items {
-		if pod.Status.HostIP != "" && pod.DeletionTimestamp == nil {
+	for _, pod := range pods {
+		if pod.Status.HostIP != "" {
 			nodes = append(nodes, pod.Status.HostIP)
 		}
 	}
-	if len(nodes) == 0 {
-		return reach{pending: fmt.Errorf("no node of namespace %s runs a pod of %s yet: see the pod's events, or set apiServer.service.advertiseAddress", h.Namespace, h.object("apiserver"))}, nil
-	}
 	slices.Sort(nodes)
-	if before := h.advertisedBefore(ctx); slices.Contains(nodes, before) {
-		return at([]string{before}, port), nil
+	return slices.Compact(nodes), nil
+}
+
+// pods lists those of a component that are not being deleted.
+func (h Hook) pods(ctx context.Context, component string) ([]corev1.Pod, error) {
+	var pods corev1.PodList
+	err := h.Host.List(ctx, &pods, client.InNamespace(h.Namespace), client.MatchingLabels{
+		"app.kubernetes.io/instance": h.Federation, "app.kubernetes.io/component": component,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the pods of %s in namespace %s: %w", h.object(component), h.Namespace, err)
 	}
-	return at(nodes[:1], port), nil
+	return slices.DeleteFunc(pods.Items, func(pod corev1.Pod) bool { return pod.DeletionTimestamp != nil }), nil
 }
 
 // advertisedBefore is the host of the address in the administrator's kubeconfig; empty without one.

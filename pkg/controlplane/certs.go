@@ -34,7 +34,7 @@ func (h Hook) Certs(ctx context.Context) error {
 // ensureCertificates reads all Secrets, makes all that is wanting, and then stores it, the CAs first.
 func (h Hook) ensureCertificates(ctx context.Context, addresses []string) error {
 	var err error
-	for range len(authorities) + 2 {
+	for range len(h.authorities()) + 2 {
 		// A conflict says that another run was faster, such as the keeper's, with one of the CAs or the service account key: what it made is as good.
 		if err = h.ensureCertificatesOnce(ctx, addresses); !apierrors.IsConflict(err) {
 			return err
@@ -46,7 +46,7 @@ func (h Hook) ensureCertificates(ctx context.Context, addresses []string) error 
 func (h Hook) ensureCertificatesOnce(ctx context.Context, addresses []string) error {
 	table := h.leaves(addresses)
 	s := &secretStore{Hook: h, found: map[string]*corev1.Secret{}}
-	for _, component := range append([]string{serviceAccountKeys}, authorities...) {
+	for _, component := range append([]string{serviceAccountKeys}, h.authorities()...) {
 		if err := s.read(ctx, component); err != nil {
 			return err
 		}
@@ -58,7 +58,7 @@ func (h Hook) ensureCertificatesOnce(ctx context.Context, addresses []string) er
 	}
 
 	signers := map[string]*pki.Authority{}
-	for _, component := range authorities {
+	for _, component := range h.authorities() {
 		signer, err := s.authority(component, table)
 		if err != nil {
 			return err

@@ -11,26 +11,36 @@ import (
 	"github.com/fedhelm/fedhelm/pkg/kube"
 )
 
-// Cleanup removes what the hooks made, by the table of names: certificates, kubeconfigs, and this federation's key of the Secret that the namespace's federations
-// share; and the Jobs of hooks that failed. What is gone already is well, what is not the release's own stays with a warning.
+// Cleanup removes what the hooks made, by the table of names: certificates, kubeconfigs, the configuration of the DNS provider, the published name servers, and this federation's key
+// of the Secret that the namespace's federations share; and the Jobs of hooks that failed. What is gone already is well, what is not the release's own stays with a warning.
 func (h Hook) Cleanup(ctx context.Context) error {
 	return kube.RetryForbidden(ctx, forbiddenTimeout, h.cleanup)
 }
 
 func (h Hook) cleanup(ctx context.Context) error {
 	cas, keys, leaves := Components()
-	var failed []error
+	objects := []client.Object{h.nameserversConfigMap()}
 	// The leaves first: to run this again after a CA is gone and a leaf is not would leave certs without a way on.
-	for _, component := range slices.Concat(leaves, []string{adminKubeconfig, keys}, cas) {
-		secret := h.secret(component)
-		deleted, err := h.release().Delete(ctx, h.Host, secret)
+	for _, component := range slices.Concat(leaves, []string{adminKubeconfig, dnsProvider, keys}, cas) {
+		objects = append(objects, h.secret(component))
+	}
+	return errors.Join(
+		h.remove(ctx, objects...),
+		h.unlessForeign(h.removeRegistrar(ctx)),
+		kube.DeleteHookJobs(ctx, h.Host, h.Namespace, h.Federation, h.object("prepare"), h.object("publish"), h.object("teardown")),
+	)
+}
+
+// remove deletes objects, in their order. What is gone already is well, what is not the release's own stays with a warning.
+func (h Hook) remove(ctx context.Context, objects ...client.Object) error {
+	var failed []error
+	for _, object := range objects {
+		deleted, err := h.release().Delete(ctx, h.Host, object)
 		if deleted {
-			h.Log.Info("deleted", "secret", secret.Name)
+			h.Log.Info("deleted " + kube.Describe(h.Host, object))
 		}
 		failed = append(failed, h.unlessForeign(err))
 	}
-	failed = append(failed, h.unlessForeign(h.removeRegistrar(ctx)))
-	failed = append(failed, kube.DeleteHookJobs(ctx, h.Host, h.Namespace, h.Federation, h.object("prepare"), h.object("publish"), h.object("teardown")))
 	return errors.Join(failed...)
 }
 

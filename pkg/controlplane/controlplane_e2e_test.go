@@ -35,7 +35,7 @@ func TestCertsTwiceWritesOnce(t *testing.T) {
 	require.NoError(t, r.certs())
 	r.checkCertificates(t)
 	before := r.versions()
-	require.Len(t, before, 14)
+	require.Len(t, before, 17)
 	wire := &faults.Transport{}
 	require.NoError(t, r.hook("prepare", wire).Certs(t.Context()))
 	require.Empty(t, wire.Writes())
@@ -72,7 +72,7 @@ func TestOpenSSLVerifiesWhatIsStored(t *testing.T) {
 			if strings.Trim(name, "0123456789.") == "" {
 				option = "-verify_ip"
 			}
-			require.NoError(t, verify(option, strings.Replace(name, "*", "fellowship-etcd-0", 1)), row.Name)
+			require.NoError(t, verify(option, strings.Replace(name, "*", "pod-0", 1)), row.Name)
 		}
 		require.Error(t, verify("-verify_hostname", "mordor"), row.Name)
 	}
@@ -89,7 +89,7 @@ func TestLeafIsRenewedByTheSameCA(t *testing.T) {
 	require.NoError(t, r.certs())
 	r.checkCertificates(t)
 	after := r.secrets()
-	for _, component := range append(slices.Clone(authorities), serviceAccountKeys) {
+	for _, component := range append(Hook{Values: r.values}.authorities(), serviceAccountKeys) {
 		require.Equal(t, before[component].ResourceVersion, after[component].ResourceVersion, component)
 	}
 	require.NotEqual(t, before["apiserver-tls"].Data["tls.crt"], after["apiserver-tls"].Data["tls.crt"])
@@ -206,6 +206,7 @@ func TestPublishBehindALoadBalancer(t *testing.T) {
 	r := newRelease(t)
 	require.NoError(t, r.certs())
 	r.service()
+	r.addressOf("dns", corev1.LoadBalancerIngress{IP: "192.0.2.53"}) // which is not waited for here
 
 	// Never an address: the one in the cluster, and no failure.
 	require.NoError(t, r.publish())
@@ -267,11 +268,11 @@ func TestPublishOnNodes(t *testing.T) {
 		require.Equal(t, fmt.Sprintf("https://%s:%d", ip, port), r.kubeconfig(fellowship+"-kubeconfig", "kubeconfig").Clusters[fellowship].Server)
 		r.requireNames(t, ip)
 	}
-	r.pod("one", "192.0.2.22")
+	r.pod("apiserver", "one", "192.0.2.22")
 	published("192.0.2.22")
-	r.pod("two", "192.0.2.11")
+	r.pod("apiserver", "two", "192.0.2.11")
 	published("192.0.2.22") // kept while it runs there
-	require.NoError(t, host.Delete(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: r.namespace, Name: "one"}}, client.GracePeriodSeconds(0)))
+	r.removePod("one")
 	published("192.0.2.11")
 	r.values.APIServer.Service.AdvertiseAddress = "192.0.2.99"
 	published("192.0.2.99")
@@ -291,9 +292,13 @@ func TestCleanupLeavesNothing(t *testing.T) {
 	require.NoError(t, r.certs())
 	r.service()
 	require.NoError(t, r.publish())
-	require.Len(t, r.secrets(), 16)
+	require.Len(t, r.secrets(), 19)
+	r.addressOf("dns", corev1.LoadBalancerIngress{IP: "192.0.2.53"})
+	require.NoError(t, r.publish())
+	require.Equal(t, "192.0.2.53:53", r.nameservers())
 	require.NoError(t, r.cleanup())
 	require.Empty(t, r.secrets())
+	require.Empty(t, r.nameservers())
 	require.NoError(t, r.cleanup(), "again")
 
 	// After an install that failed half-way.
@@ -350,6 +355,7 @@ func TestKilledAtEveryWrite(t *testing.T) {
 			require.NoError(t, r.certs())
 			r.service()
 			r.address(corev1.LoadBalancerIngress{IP: "192.0.2.10"})
+			r.addressOf("dns", corev1.LoadBalancerIngress{IP: "192.0.2.53"})
 			return faults.Stage{
 				Run: func(ctx context.Context, wire *faults.Transport) error { return r.hook("publish", wire).Publish(ctx) },
 				Check: func(t *testing.T) {
@@ -357,6 +363,7 @@ func TestKilledAtEveryWrite(t *testing.T) {
 					r.requireNames(t, "192.0.2.10")
 					require.Equal(t, "https://192.0.2.10:443", r.kubeconfig(fellowship+"-kubeconfig", "kubeconfig").Clusters[fellowship].Server)
 					require.NotEmpty(t, r.secrets()[registrars].Data[fellowship])
+					require.Equal(t, "192.0.2.53:53", r.nameservers())
 					r.checkQuiet(t, "publish", Hook.Publish)
 				},
 			}
@@ -367,10 +374,14 @@ func TestKilledAtEveryWrite(t *testing.T) {
 			r := newRelease(t)
 			require.NoError(t, r.certs())
 			r.service()
+			r.addressOf("dns", corev1.LoadBalancerIngress{IP: "192.0.2.53"})
 			require.NoError(t, r.publish())
 			return faults.Stage{
-				Run:   func(ctx context.Context, wire *faults.Transport) error { return r.hook("cleanup", wire).Cleanup(ctx) },
-				Check: func(t *testing.T) { require.Empty(t, r.secrets()) },
+				Run: func(ctx context.Context, wire *faults.Transport) error { return r.hook("cleanup", wire).Cleanup(ctx) },
+				Check: func(t *testing.T) {
+					require.Empty(t, r.secrets())
+					require.Empty(t, r.nameservers())
+				},
 			}
 		})
 	})
@@ -401,7 +412,7 @@ func (r *release) checkCertificates(t *testing.T) {
 	secrets, now := r.secrets(), time.Now().Add(r.age)
 	h := Hook{Federation: fellowship, Namespace: r.namespace, Values: r.values}
 	signers := map[string]*pki.Authority{}
-	for _, component := range authorities {
+	for _, component := range h.authorities() {
 		secret := secrets[component]
 		signer, err := pki.ParseAuthority(pair(&secret))
 		require.NoError(t, err, component)

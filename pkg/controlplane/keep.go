@@ -20,14 +20,16 @@ import (
 // annotationRestarted on the API server's pod template rolls it when its value changes, as `kubectl rollout restart` does.
 const annotationRestarted = "federation.fedhelm.dev/restarted-at"
 
-// Keep is what the keeper does every few minutes: it renews certificates, sets up again an API that lost its data, and follows a late or changed address.
+// Keep is what the keeper does every few minutes: it renews certificates, follows a changed configuration of the DNS provider, sets up again an API that lost its data, and
+// follows a late or changed address.
 // An API that is down keeps it from none of the rest.
 func (h Hook) Keep(ctx context.Context, config *rest.Config) error {
 	certificates := h.Certs(ctx)
+	dns := h.ensureDNS(ctx, checkChanged)
 	api := h.keepAPI(ctx, config)
 	h.Values.APIServer.Service.AddressTimeoutSeconds = 0 // the next run looks again
-	published := h.Publish(ctx)
-	return errors.Join(certificates, api, published)
+	published := h.publish(ctx)
+	return errors.Join(certificates, dns, api, published)
 }
 
 func (h Hook) keepAPI(ctx context.Context, config *rest.Config) error {
@@ -65,12 +67,10 @@ func lostData(ctx context.Context, api *kube.API) (bool, error) {
 
 // restartAPIServer rolls the API server and waits until the new pods have taken over.
 func (h Hook) restartAPIServer(ctx context.Context) error {
-	name := h.object("apiserver")
-	deployment := appsv1apply.Deployment(name, h.Namespace).WithSpec(appsv1apply.DeploymentSpec().WithTemplate(
-		corev1apply.PodTemplateSpec().WithAnnotations(map[string]string{annotationRestarted: h.now().UTC().Format(time.RFC3339)})))
-	if err := h.Host.Apply(ctx, deployment, client.FieldOwner(kube.FieldManager), client.ForceOwnership); err != nil {
-		return fmt.Errorf("restart Deployment %s/%s: %w", h.Namespace, name, err)
+	if err := h.roll(ctx, "apiserver", annotationRestarted, h.now().UTC().Format(time.RFC3339)); err != nil {
+		return err
 	}
+	name := h.object("apiserver")
 	what := fmt.Sprintf("Deployment %s/%s to be rolled out", h.Namespace, name)
 	return kube.Wait(ctx, pollInterval, readyTimeout, what, func(ctx context.Context) (bool, error) {
 		d := &appsv1.Deployment{}
@@ -83,4 +83,16 @@ func (h Hook) restartAPIServer(ctx context.Context) error {
 		}
 		return true, nil
 	})
+}
+
+// roll gives the pods of a component's Deployment an annotation, which replaces them when its value is a new one. It is all of the Deployment that fedhook's field manager has, so
+// that upgrades, by whichever tool, leave it as it is.
+func (h Hook) roll(ctx context.Context, component, annotation, value string) error {
+	name := h.object(component)
+	deployment := appsv1apply.Deployment(name, h.Namespace).WithSpec(appsv1apply.DeploymentSpec().WithTemplate(
+		corev1apply.PodTemplateSpec().WithAnnotations(map[string]string{annotation: value})))
+	if err := h.Host.Apply(ctx, deployment, client.FieldOwner(kube.FieldManager), client.ForceOwnership); err != nil {
+		return fmt.Errorf("restart Deployment %s/%s: %w", h.Namespace, name, err)
+	}
+	return nil
 }

@@ -19,10 +19,21 @@ import (
 // kubeconfigKey is the key of a kubeconfig in its Secret.
 const kubeconfigKey = "kubeconfig"
 
-// Publish ensures that the API can be used: the address at which it is reached, for which it waits a bounded time, goes into the serving certificate and into the
-// administrator's kubeconfig; the members' releases get one that may do nothing but keep Clusters. It ends with what to do next.
+// Publish ensures that the federation can be used, and that nothing is left of a DNS of its own where it has one no more. The keeper does not remove that: a run that began with the
+// values before an upgrade would take away what the upgrade has just made.
 func (h Hook) Publish(ctx context.Context) error {
-	r, err := h.waitForAddress(ctx)
+	if err := h.publish(ctx); err != nil {
+		return err
+	}
+	return h.removeDNS(ctx)
+}
+
+// publish ensures that the API can be used: the address at which it is reached, for which it waits a bounded time, goes into the serving certificate and into the
+// administrator's kubeconfig; the members' releases get one that may do nothing but keep Clusters. Then that of the federation's own DNS is published likewise, for which it
+// waits no longer than for the API's. It ends with what to do next.
+func (h Hook) publish(ctx context.Context) error {
+	until := h.addressDeadline()
+	r, err := h.waitForAPIAddress(ctx, until)
 	if err != nil {
 		return err
 	}
@@ -33,6 +44,9 @@ func (h Hook) Publish(ctx context.Context) error {
 		return err
 	}
 	if err := h.ensureRegistrar(ctx); err != nil {
+		return err
+	}
+	if err := h.publishDNS(ctx, until); err != nil {
 		return err
 	}
 	h.Log.Info(fmt.Sprintf("federation %s is at %s", h.Federation, r.server))

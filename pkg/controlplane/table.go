@@ -5,6 +5,7 @@ import (
 
 	"github.com/fedhelm/fedhelm/pkg/controllers/rbac"
 	"github.com/fedhelm/fedhelm/pkg/pki"
+	"github.com/fedhelm/fedhelm/pkg/values"
 )
 
 // Names in the federation's API.
@@ -17,28 +18,42 @@ const (
 	frontProxyName = "front-proxy-client" // the chart's --requestheader-allowed-names
 )
 
+// DNSEtcd begins the components of the etcd behind the federation's own DNS.
+const DNSEtcd = "dns-etcd"
+
 // Components whose Secrets others read: <federation>-<component>.
 const (
 	authorityOfAPI        = "ca"
 	authorityOfEtcd       = "etcd-ca"
 	authorityOfFrontProxy = "front-proxy-ca"
+	authorityOfDNS        = DNSEtcd + "-ca"
 	serviceAccountKeys    = "service-account"
 	servingCertificate    = "apiserver-tls"
 	adminCertificate      = "admin"
 	registrarCertificate  = "registrar"
+	dnsServingCertificate = DNSEtcd + "-tls"
+	dnsClientCertificate  = DNSEtcd + "-client"
 	adminKubeconfig       = "kubeconfig"
+	dnsProvider           = "dns-provider"
 )
 
-// authorities are the CAs. There is one each, because one for all would let every client of the API into etcd.
-var authorities = []string{authorityOfAPI, authorityOfEtcd, authorityOfFrontProxy}
+// authorities are the CAs. There is one each, because one for all would let every client of the API into etcd. That of the DNS's etcd is made only where the federation runs a DNS
+// of its own.
+func (h Hook) authorities() []string {
+	all := []string{authorityOfAPI, authorityOfEtcd, authorityOfFrontProxy}
+	if h.Values.DNS.Own() {
+		all = append(all, authorityOfDNS)
+	}
+	return all
+}
 
 // leaves is the table of certificates; a row's Name is the component that holds it. addresses are those under which the API is reached from outside.
 func (h Hook) leaves(addresses []string) []pki.Leaf {
 	local := []string{"localhost", "127.0.0.1"}
-	etcd := slices.Concat(h.serviceNames(h.object("etcd")), h.serviceNames("*." + h.object("etcd"))[1:], local) // the service's and its pods'
+	etcd := slices.Concat(h.etcdNames("etcd"), local)
 	apiserver := slices.Concat(h.serviceNames(h.object("apiserver")), local,
 		[]string{"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc." + h.domain()}, h.Values.APIServer.CertificateSANs, addresses)
-	return []pki.Leaf{
+	rows := []pki.Leaf{
 		{Name: servingCertificate, Authority: authorityOfAPI, CommonName: "kube-apiserver", Names: unique(apiserver), Usages: pki.Server},
 		{Name: "apiserver-etcd-client", Authority: authorityOfEtcd, CommonName: "kube-apiserver-etcd-client", Usages: pki.Client},
 		{Name: "front-proxy-client", Authority: authorityOfFrontProxy, CommonName: frontProxyName, Usages: pki.Client},
@@ -51,14 +66,27 @@ func (h Hook) leaves(addresses []string) []pki.Leaf {
 		{Name: adminCertificate, Authority: authorityOfAPI, CommonName: adminUser, Organizations: []string{adminGroup}, Usages: pki.Client},
 		{Name: registrarCertificate, Authority: authorityOfAPI, CommonName: registrarUser, Usages: pki.Client},
 	}
+	if h.Values.DNS.Own() {
+		rows = append(rows,
+			pki.Leaf{Name: dnsServingCertificate, Authority: authorityOfDNS, CommonName: DNSEtcd, Names: slices.Concat(h.etcdNames(DNSEtcd), local), Usages: pki.ServerAndClient},
+			pki.Leaf{Name: dnsClientCertificate, Authority: authorityOfDNS, CommonName: dnsClientCertificate, Usages: pki.Client})
+	}
+	return rows
 }
 
-// Components of the Secrets that certs makes, each Secret named <federation>-<component>: the CAs, the key pair that signs service account tokens, the leaves.
+// etcdNames are the names of an etcd's Service, and of its pods.
+func (h Hook) etcdNames(component string) []string {
+	return slices.Concat(h.serviceNames(h.object(component)), h.serviceNames("*." + h.object(component))[1:])
+}
+
+// Components of the Secrets that certs may make, each Secret named <federation>-<component>: the CAs, the key pair that signs service account tokens, the leaves. Those that begin
+// with DNSEtcd are there only where the federation runs a DNS of its own.
 func Components() (cas []string, keys string, leaves []string) {
-	for _, row := range (Hook{}).leaves(nil) {
+	all := Hook{Values: values.DefaultControlPlane()}
+	for _, row := range all.leaves(nil) {
 		leaves = append(leaves, row.Name)
 	}
-	return slices.Clone(authorities), serviceAccountKeys, leaves
+	return all.authorities(), serviceAccountKeys, leaves
 }
 
 func unique(names []string) []string {

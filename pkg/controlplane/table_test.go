@@ -18,7 +18,7 @@ func TestTable(t *testing.T) {
 	rows := map[string]pki.Leaf{}
 	for _, row := range h.leaves([]string{"192.0.2.1", "api.example"}) {
 		require.NotContains(t, rows, row.Name)
-		require.Contains(t, authorities, row.Authority)
+		require.Contains(t, h.authorities(), row.Authority)
 		require.Equal(t, slices.Contains(row.Usages, pki.Server[0]), len(row.Names) > 0, "%s: servers have names, clients none", row.Name)
 		rows[row.Name] = row
 		if slices.Contains(row.Organizations, mastersGroup) {
@@ -36,8 +36,16 @@ func TestTable(t *testing.T) {
 			require.Contains(t, []string{"apiserver-etcd-client", "etcd-tls", "etcd-peer"}, row.Name, "no client of the API gets into etcd")
 		}
 	}
+	require.Contains(t, rows["dns-etcd-tls"].Names, "fellowship-dns-etcd.shire.svc")
+	for _, name := range []string{"dns-etcd-tls", "dns-etcd-client"} {
+		require.Equal(t, authorityOfDNS, rows[name].Authority, "the DNS's etcd is the DNS's alone")
+	}
 	cas, keys, leaves := Components()
-	require.Len(t, slices.Compact(slices.Sorted(slices.Values(slices.Concat(cas, []string{keys}, leaves)))), 14)
+	require.Len(t, slices.Compact(slices.Sorted(slices.Values(slices.Concat(cas, []string{keys}, leaves)))), 17)
+	for provider, own := range map[string]int{"coredns": 17, "aws-route53": 14, "none": 14} {
+		h.Values.DNS.Provider = provider
+		require.Equal(t, own, len(h.authorities())+1+len(h.leaves(nil)), provider)
+	}
 }
 
 func TestAddressOfServer(t *testing.T) {

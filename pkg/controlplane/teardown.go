@@ -23,7 +23,7 @@ const (
 	goneTimeout = 10 * time.Second
 )
 
-// Teardown lets every member go that is still joined. It is best effort: what is left behind is a warning that says where, and an error only with teardown.strict.
+// Teardown lets every member go that is still joined, and then removes the federation's DNS records. It is best effort: what is left behind is a warning that says where, and an error only with teardown.strict.
 func (h Hook) Teardown(ctx context.Context) error {
 	clusters, federation, err := h.members(ctx)
 	if err != nil {
@@ -33,8 +33,12 @@ func (h Hook) Teardown(ctx context.Context) error {
 	} else {
 		err = h.letGo(ctx, clusters, federation) // which warns of each thing itself
 	}
+	records := h.dropRecords(ctx)
+	if records != nil {
+		h.Log.Warn(records.Error())
+	}
 	if h.Values.Teardown.Strict {
-		return err
+		return errors.Join(err, records)
 	}
 	return nil
 }

@@ -125,6 +125,7 @@ func (r *release) hook(phase string, wire *faults.Transport) Hook {
 }
 
 func (r *release) certs() error   { return r.hook("prepare", nil).Certs(r.Context()) }
+func (r *release) dns() error     { return r.hook("prepare", nil).DNS(r.Context()) }
 func (r *release) publish() error { return r.hook("publish", nil).Publish(r.Context()) }
 func (r *release) cleanup() error { return r.hook("cleanup", nil).Cleanup(r.Context()) }
 func (r *release) teardown() error {
@@ -142,21 +143,36 @@ func rules(phase string) []rbacv1.PolicyRule {
 	rule := func(group, resource string, names []string, verbs ...string) rbacv1.PolicyRule {
 		return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{resource}, ResourceNames: names, Verbs: verbs}
 	}
-	prepare := []rbacv1.PolicyRule{
+	certs := []rbacv1.PolicyRule{
 		rule("", "secrets", certificates, "get", "create", "patch"),
 		rule("", "secrets", []string{kubeconfig}, "get"),
 		rule("", "services", []string{fellowship + "-apiserver"}, "get"),
 		rule("", "pods", nil, "list"),
 	}
-	publish := append(slices.Clone(prepare), rule("", "secrets", []string{kubeconfig, registrars}, "get", "create", "patch"))
+	dns := []rbacv1.PolicyRule{
+		rule("", "secrets", []string{fellowship + "-" + dnsProvider}, "get", "create", "patch", "delete"),
+		rule("", "secrets", []string{"own-dns"}, "get"),
+	}
+	nameservers := []string{fellowship + "-nameservers"}
+	publish := slices.Concat(certs, []rbacv1.PolicyRule{
+		rule("", "secrets", []string{kubeconfig, registrars}, "get", "create", "patch"),
+		rule("", "services", []string{fellowship + "-dns"}, "get"),
+		rule("", "configmaps", nameservers, "get", "create", "patch"),
+		rule("apps", "deployments", []string{fellowship + "-dns"}, "get", "patch"),
+	})
+	removed := []rbacv1.PolicyRule{
+		rule("", "secrets", []string{fellowship + "-dns-etcd-ca", fellowship + "-dns-etcd-tls", fellowship + "-dns-etcd-client"}, "delete"),
+		rule("", "configmaps", nameservers, "delete"),
+	}
 	return map[string][]rbacv1.PolicyRule{
-		"prepare":  prepare,
-		"publish":  publish,
-		"keeper":   append(publish, rule("apps", "deployments", []string{fellowship + "-apiserver"}, "get", "patch")),
-		"teardown": {rule("", "secrets", []string{registrars, "gondor-federation-credentials", "shire-federation-credentials"}, "get")}, // join lends the others
+		"prepare":  slices.Concat(certs, dns),
+		"publish":  slices.Concat(publish, removed),
+		"keeper":   slices.Concat(publish, dns, []rbacv1.PolicyRule{rule("apps", "deployments", []string{fellowship + "-apiserver"}, "get", "patch")}),
+		"teardown": {rule("", "secrets", []string{registrars, fellowship + "-" + dnsProvider, "gondor-federation-credentials", "shire-federation-credentials"}, "get")}, // join lends the others
 		"cleanup": {
-			rule("", "secrets", append(certificates, kubeconfig), "get", "delete"),
+			rule("", "secrets", append(certificates, kubeconfig, fellowship+"-"+dnsProvider), "get", "delete"),
 			rule("", "secrets", []string{registrars}, "get", "patch", "delete"),
+			rule("", "configmaps", nameservers, "get", "delete"),
 			rule("batch", "jobs", []string{fellowship + "-prepare", fellowship + "-publish", fellowship + "-teardown"}, "get", "delete"),
 		},
 	}[phase]
@@ -186,41 +202,56 @@ func (r *release) account(phase string) *rest.Config {
 	return user.Config()
 }
 
-// service makes the Service as Helm does, in the values' type.
+// service makes the Services as Helm does, in the values' types, and gives the API's.
 func (r *release) service() *corev1.Service {
 	r.Helper()
-	s := &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Namespace: r.namespace, Name: fellowship + "-apiserver"},
-		Spec: corev1.ServiceSpec{
-			Type:  corev1.ServiceType(r.values.APIServer.Service.Type),
-			Ports: []corev1.ServicePort{{Port: r.values.APIServer.Service.Port, TargetPort: intstr.FromInt32(8443)}},
-		},
+	create := func(component, kind string, ports ...corev1.ServicePort) *corev1.Service {
+		s := &corev1.Service{
+			ObjectMeta: metav1.ObjectMeta{Namespace: r.namespace, Name: fellowship + "-" + component},
+			Spec:       corev1.ServiceSpec{Type: corev1.ServiceType(kind), Ports: ports},
+		}
+		require.NoError(r, host.Create(r.Context(), s))
+		return s
 	}
-	require.NoError(r, host.Create(r.Context(), s))
-	return s
+	if r.values.DNS.Own() {
+		create("dns", r.values.DNS.Server.Service.Type,
+			corev1.ServicePort{Name: "dns", Protocol: corev1.ProtocolUDP, Port: 53}, corev1.ServicePort{Name: "dns-tcp", Protocol: corev1.ProtocolTCP, Port: 53})
+	}
+	return create("apiserver", r.values.APIServer.Service.Type, corev1.ServicePort{Port: r.values.APIServer.Service.Port, TargetPort: intstr.FromInt32(8443)})
 }
 
-// address gives the load balancer an address, as a cloud does.
+// address gives the API's load balancer an address, as a cloud does.
 func (r *release) address(ingress ...corev1.LoadBalancerIngress) {
 	r.Helper()
+	r.addressOf("apiserver", ingress...)
+}
+
+func (r *release) addressOf(component string, ingress ...corev1.LoadBalancerIngress) {
+	r.Helper()
 	s := &corev1.Service{}
-	require.NoError(r, host.Get(r.Context(), client.ObjectKey{Namespace: r.namespace, Name: fellowship + "-apiserver"}, s))
+	require.NoError(r, host.Get(r.Context(), client.ObjectKey{Namespace: r.namespace, Name: fellowship + "-" + component}, s))
 	s.Status.LoadBalancer.Ingress = ingress
 	require.NoError(r, host.Status().Update(r.Context(), s))
 }
 
-// pod makes a pod of the API server on a node.
-func (r *release) pod(name, hostIP string) {
+// pod makes a pod of a component on a node.
+func (r *release) pod(component, name, hostIP string) {
 	r.Helper()
 	p := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: r.namespace, Name: name, Labels: map[string]string{
-			"app.kubernetes.io/instance": fellowship, "app.kubernetes.io/component": "apiserver",
+			"app.kubernetes.io/instance": fellowship, "app.kubernetes.io/component": component,
 		}},
-		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "kube-apiserver", Image: "kube-apiserver"}}},
+		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: component, Image: component}}},
 	}
 	require.NoError(r, host.Create(r.Context(), p))
 	p.Status.HostIP, p.Status.HostIPs = hostIP, []corev1.HostIP{{IP: hostIP}}
 	require.NoError(r, host.Status().Update(r.Context(), p))
+}
+
+// removePod deletes a pod at once.
+func (r *release) removePod(name string) {
+	r.Helper()
+	require.NoError(r, host.Delete(r.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: r.namespace, Name: name}}, client.GracePeriodSeconds(0)))
 }
 
 // secrets are all the namespace's, by name without the federation's.

@@ -33,7 +33,9 @@ func (t *Type) Desired(object *unstructured.Unstructured, federation string) map
 	labels[v1beta1.LabelFederated] = federation
 	metadata["labels"] = labels
 	annotations := stringsOf(source["annotations"])
-	maps.DeleteFunc(annotations, func(key string, _ any) bool { return key == lastApplied || strings.HasPrefix(key, ours) })
+	maps.DeleteFunc(annotations, func(key string, _ any) bool {
+		return key == lastApplied || key == v1beta1.AnnotationServiceIngresses || strings.HasPrefix(key, ours)
+	})
 	metadata["annotations"] = annotations
 	fields["metadata"] = metadata
 	if t.prepare != nil {

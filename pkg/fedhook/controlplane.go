@@ -27,12 +27,39 @@ replaced, since that makes every kubeconfig void: one that is broken or missing 
 	}
 }
 
+func dnsCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "dns",
+		Short: "Ensure the configuration of the DNS provider, and see whether its zone may be written",
+		Long: `dns ensures Secret <federation>-dns-provider, which the controller manager reads: the provider's configuration, and the files that it names. It comes from dns.existingSecret,
+dns.config or the values of the provider.
+
+A configuration that cannot be read is an error with the line and the keys that there are. Then the provider is asked for the zone, and a record is written, read and deleted in it:
+if that fails, dns.check says whether it is a warning (warn), an error (strict), or is not tried (off). The controller manager does the same with its own identity, which may be
+another.`,
+		Args: cobra.NoArgs,
+		RunE: o.controlPlane(func(ctx context.Context, hook controlplane.Hook) error { return hook.DNS(ctx) }),
+	}
+}
+
+func prepareCommand(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "prepare",
+		Short: "Ensure what the control plane's pods mount: certs, then dns",
+		Long:  `prepare ensures what the control plane's pods mount before there is one: the certificates and keys (see certs), then the configuration of the DNS provider (see dns).`,
+		Args:  cobra.NoArgs,
+		RunE:  o.controlPlane(func(ctx context.Context, hook controlplane.Hook) error { return hook.Prepare(ctx) }),
+	}
+}
+
 func publishCommand(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use:   "publish",
-		Short: "Publish the address of the federation's API, and the administrator's kubeconfig",
+		Short: "Publish the addresses of the federation's API and DNS, and the administrator's kubeconfig",
 		Long: `publish finds out where the federation's API is reached, for which it waits as long as apiServer.service.addressTimeoutSeconds says, and writes that into the serving
-certificate and into Secret <federation>-kubeconfig. Without an address it publishes the one in the cluster, and says so.
+certificate and into Secret <federation>-kubeconfig. Without an address it publishes the one in the cluster, and says so. Where the federation runs a DNS of its own, the address of that
+goes into ConfigMap <federation>-nameservers, within the same time; and its pods are replaced when they are older than their certificate. Where it runs one no more, what
+there was for it is removed.
 
 It never fails for lack of an address: the keeper publishes a late one, or you with this command. To have one for sure, set
 apiServer.service.advertiseAddress, or apiServer.service.type to NodePort.`,
@@ -51,7 +78,7 @@ func teardownCommand(o *options) *cobra.Command {
 		Use:   "teardown",
 		Short: "Let the members go that are still joined, before the control plane is uninstalled",
 		Long: `teardown lets every member go that is still joined: its Cluster, its DNS entries, the federation's account and role in it, and, where the Cluster's unjoinPolicy is
-Delete, what the federation put there.
+Delete, what the federation put there. Then it removes the federation's records from a DNS zone that is not the chart's own.
 
 It is best effort: a member that does not answer, or a federation whose API is gone, is a warning that says what was left where and how to remove it by hand.
 With teardown.strict it is an error in the end. Releases of members stay: uninstall them too.`,
@@ -64,8 +91,9 @@ func cleanupCommand(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use:   "cleanup",
 		Short: "Remove what the hooks made, after the control plane is uninstalled",
-		Long: `cleanup deletes the Secrets that the hooks made in the release's namespace: certificates, keys, CAs and kubeconfigs, by a fixed table of names, and the federation's key in
-Secret federation-registrars. What is gone already is well, what another release made stays with a warning.
+		Long: `cleanup deletes what the hooks made in the release's namespace, by a fixed table of names: the Secrets with certificates, keys, CAs, kubeconfigs and the configuration of the DNS
+provider, ConfigMap <federation>-nameservers, and the federation's key in Secret federation-registrars. What is gone already is well, what another release made stays with a
+warning.
 
 The CAs go with it, so every kubeconfig of the federation is void from then on. Never run it on a federation that is to live on.`,
 		Args: cobra.NoArgs,
@@ -106,8 +134,8 @@ func keepCommand(o *options) *cobra.Command {
 	var kubeconfig string
 	command := &cobra.Command{
 		Use:   "keep",
-		Short: "Keep the federation going: certs, bootstrap and publish, as the keeper does every few minutes",
-		Long: `keep renews certificates, sets up again an API that lost its data, and publishes a late or changed address. An API server that still runs though its etcd was emptied is
+		Short: "Keep the federation going: certs, dns, bootstrap and publish, as the keeper does every few minutes",
+		Long: `keep renews certificates, sets up again an API that lost its data, and publishes late or changed addresses. An API server that still runs though its etcd was emptied is
 restarted first, since it does not notice. To run the keeper now, with its own rights:
 
   kubectl -n federation-system create job --from=cronjob/fellowship-keeper fellowship-keeper-now`,

@@ -111,7 +111,7 @@ with a kubeconfig of the host cluster and the values of the release:
 	flags.StringVar(&o.terminationLog, "termination-log", terminationLog, "file for the sentence that says why the command failed; passed over where it is not")
 	flags.BoolVarP(&o.verbose, "verbose", "v", false, "tell also what was found good and left as it is")
 	root.AddCommand(
-		certsCommand(o), bootstrapCommand(o), publishCommand(o), keepCommand(o), teardownCommand(o), cleanupCommand(o),
+		prepareCommand(o), certsCommand(o), dnsCommand(o), bootstrapCommand(o), publishCommand(o), keepCommand(o), teardownCommand(o), cleanupCommand(o),
 		joinCommand(o), unjoinCommand(o), statusCommand(o), versionCommand(o),
 	)
 	return root

@@ -20,13 +20,13 @@ func statusCommand(o *options) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "status",
 		Short: "Show a federation: its API, members, certificates and DNS",
-		Long: `status shows a federation in a table: whether its API is ready and where it is, its members, how long its certificates last, and its DNS zone. It changes nothing. Run it where
+		Long: `status shows a federation in a table: whether its API is ready and where it is, its members and what their own DNS is set to, how long its certificates last, and its DNS zone. It changes nothing. Run it where
 your kubeconfig reaches the host cluster, with the namespace of the control plane:
 
   fedhook status -n federation-system
   fedhook status -n federation-system --check    fails with one sentence if anything is not well
 
-Not well are an API that is not ready, a member that is not Ready, and a certificate that is missing, has expired, or has less than a sixth of its life left
+Not well are an API that is not ready, a member that is not Ready or whose own DNS could not be told of the federation, and a certificate that is missing, has expired, or has less than a sixth of its life left
 (they are renewed when a third is left).`,
 		Args: cobra.NoArgs,
 		RunE: o.run(func(ctx context.Context) error {

@@ -71,6 +71,17 @@ func Connect(config *rest.Config) (*API, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a client for %s: %w", config.Host, err)
 	}
+	return connect(config, httpClient)
+}
+
+// Share makes the client of an API over connections that somebody has already, with all that the configuration puts around them. It asks nobody. Errors: as Connect's.
+func Share(config *rest.Config, connections http.RoundTripper) (*API, error) {
+	config = rest.CopyConfig(config)
+	config.QPS = -1
+	return connect(config, &http.Client{Transport: connections, Timeout: requestTimeout})
+}
+
+func connect(config *rest.Config, httpClient *http.Client) (*API, error) {
 	c, err := client.New(config, client.Options{HTTPClient: httpClient, Scheme: Scheme, Mapper: mapper})
 	if err != nil {
 		return nil, fmt.Errorf("make a client for %s: %w", config.Host, err)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 	"github.com/fedhelm/fedhelm/pkg/kube"
+	"github.com/fedhelm/fedhelm/pkg/memberdns"
 	"github.com/fedhelm/fedhelm/test/clusters"
 )
 
@@ -33,8 +34,8 @@ func (r *release) refusedSoon() {
 
 // letGoByHand does what the warning about a member that cannot be reached says.
 func letGoByHand(t *testing.T) error {
-	for _, target := range dnsTargets {
-		if err := takeDNS(t.Context(), memberServer.API, target, fellowship); err != nil {
+	for _, place := range memberdns.Places {
+		if err := place.Remove(t.Context(), memberServer.API, fellowship); err != nil {
 			return err
 		}
 	}
@@ -70,15 +71,46 @@ func TestChangedValues(t *testing.T) {
 	assert.Equal(t, "white", cluster.Annotations["note"])
 	assert.Equal(t, "anorien", cluster.Spec.Region)
 	configMap := &corev1.ConfigMap{}
-	require.NoError(t, memberServer.Get(t.Context(), client.ObjectKey{Namespace: kubeSystem, Name: coreDNS}, configMap))
-	assert.Equal(t, userCorefile, configMap.Data[corefileKey], "the old mode's text is taken out, byte for byte")
-	require.NoError(t, memberServer.Get(t.Context(), client.ObjectKey{Namespace: kubeSystem, Name: coreDNSCustom}, configMap))
+	require.NoError(t, memberServer.Get(t.Context(), client.ObjectKey{Namespace: memberdns.Namespace, Name: memberdns.CoreDNS}, configMap))
+	assert.Equal(t, userCorefile, configMap.Data[memberdns.CorefileKey], "the old mode's text is taken out, byte for byte")
+	require.NoError(t, memberServer.Get(t.Context(), client.ObjectKey{Namespace: memberdns.Namespace, Name: memberdns.CoreDNSCustom}, configMap))
 	assert.Contains(t, configMap.Data["fedhelm-fellowship.server"], "fellowship.svc.minas-tirith.anorien.federation.internal.")
 
 	gondor.values.ClusterDNS.Mode = "kube-dns"
 	require.NoError(t, gondor.join(), gondor.log.String())
-	require.NoError(t, memberServer.Get(t.Context(), client.ObjectKey{Namespace: kubeSystem, Name: kubeDNS}, configMap))
+	require.NoError(t, memberServer.Get(t.Context(), client.ObjectKey{Namespace: memberdns.Namespace, Name: memberdns.KubeDNS}, configMap))
 	assert.Equal(t, "fellowship=federation.internal", configMap.Data["federations"])
+	require.NoError(t, gondor.unjoin(), gondor.log.String())
+	asBefore()
+}
+
+// Nameservers that are published come into the member's DNS; while they are not known, join goes on without, and lets the controllers follow.
+func TestNameservers(t *testing.T) {
+	controlPlane(t, "late", fellowship)
+	federation := federationConfigMap("late", fellowship)
+	federation.Data["nameservers"] = ""
+	require.NoError(t, host.Update(t.Context(), federation))
+	asBefore := unchanged(t)
+	gondor := newRelease(t, "gondor")
+	gondor.namespace = "late"
+	corefile := func() string {
+		configMap := &corev1.ConfigMap{}
+		require.NoError(t, memberServer.Get(t.Context(), client.ObjectKey{Namespace: memberdns.Namespace, Name: memberdns.CoreDNS}, configMap))
+		return configMap.Data[memberdns.CorefileKey]
+	}
+
+	require.NoError(t, gondor.join(), gondor.log.String())
+	assert.Contains(t, gondor.log.String(), "the address of the federation's name servers is not known yet")
+	assert.NotContains(t, corefile(), "federation.internal:53")
+	assert.Equal(t, &v1beta1.ClusterDNS{Mode: v1beta1.ClusterDNSCoreDNS, ClusterDomain: "cluster.local"}, clusterOf(t, "gondor").Spec.ClusterDNS, "what auto has found")
+
+	published := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "late", Name: "fellowship-nameservers"}, Data: map[string]string{"nameservers": "10.0.0.54:53 10.0.0.55:53"}}
+	require.NoError(t, host.Create(t.Context(), published))
+	gondor.values.ClusterDNS.Template = "a.example:53 {\n    forward . {{ join \" \" .Nameservers }}\n}\n"
+	require.NoError(t, gondor.join(), gondor.log.String())
+	assert.Contains(t, corefile(), "forward . 10.0.0.54:53 10.0.0.55:53\n")
+	assert.Equal(t, gondor.values.ClusterDNS.Template, clusterOf(t, "gondor").Spec.ClusterDNS.Template)
+	require.NoError(t, host.Delete(t.Context(), published))
 	require.NoError(t, gondor.unjoin(), gondor.log.String())
 	asBefore()
 }

@@ -13,6 +13,7 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilversion "k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/apimachinery/pkg/version"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -109,7 +110,7 @@ func (j *join) checkRights(ctx context.Context) error {
 // namespace kube-system, which lives as long as the cluster does.
 func (j *join) checkIdentity(ctx context.Context) error {
 	system := &corev1.Namespace{}
-	if err := j.member.Get(ctx, client.ObjectKey{Name: kubeSystem}, system); err != nil {
+	if err := j.member.Get(ctx, client.ObjectKey{Name: metav1.NamespaceSystem}, system); err != nil {
 		return fmt.Errorf("get the member's namespace kube-system, whose UID tells one cluster from another: %w", err)
 	}
 	j.uid = string(system.UID)

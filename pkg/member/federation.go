@@ -15,50 +15,49 @@ import (
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 	"github.com/fedhelm/fedhelm/pkg/kube"
+	"github.com/fedhelm/fedhelm/pkg/memberdns"
 )
-
-// federation is what a control plane tells its members in ConfigMap <federation>-federation.
-type federation struct {
-	name string
-	// zone of the federation DNS, "federation.internal.".
-	zone string
-	// nameservers of a zone that is not in public DNS, "ip" or "ip:port".
-	nameservers []string
-}
 
 // errNoFederation is the error of a federation that is not there; the others are those of an ambiguous one.
 var errNoFederation = errors.New("there is no federation")
 
 // findFederation finds the federation that the values name, or the only one of the namespace.
-func (h Hook) findFederation(ctx context.Context) (federation, error) {
+func (h Hook) findFederation(ctx context.Context) (memberdns.Facts, error) {
 	var list corev1.ConfigMapList
 	if err := h.Host.List(ctx, &list, client.InNamespace(h.Namespace), client.MatchingLabels{labelKind: kindFederation}); err != nil {
-		return federation{}, fmt.Errorf("look for the federations in namespace %s: %w", h.Namespace, err)
+		return memberdns.Facts{}, fmt.Errorf("look for the federations in namespace %s: %w", h.Namespace, err)
 	}
 	var found []string
 	for _, item := range list.Items {
 		name := item.Data["name"]
 		found = append(found, name)
 		if name == h.Values.Federation || len(list.Items) == 1 && h.Values.Federation == "" {
-			f := federation{name: name, zone: item.Data["dnsZone"]}
-			for server := range strings.SplitSeq(item.Data["nameservers"], ",") {
-				if server = strings.TrimSpace(server); server != "" {
-					f.nameservers = append(f.nameservers, server)
-				}
-			}
-			return f, nil
+			return h.facts(ctx, &item)
 		}
 	}
 	slices.Sort(found)
 	switch {
 	case len(found) == 0:
-		return federation{}, fmt.Errorf("%w%s in namespace %s: install one there with `helm -n %s install fellowship charts/federation-control-plane`, or install this release in the namespace of its control plane, where member releases live",
+		return memberdns.Facts{}, fmt.Errorf("%w%s in namespace %s: install one there with `helm -n %s install fellowship charts/federation-control-plane`, or install this release in the namespace of its control plane, where member releases live",
 			errNoFederation, quoted(h.Values.Federation), h.Namespace, h.Namespace)
 	case h.Values.Federation != "":
-		return federation{}, fmt.Errorf("%w%s in namespace %s, it has: %s; set federation to one of them, or install this release in the namespace of its control plane, where member releases live",
+		return memberdns.Facts{}, fmt.Errorf("%w%s in namespace %s, it has: %s; set federation to one of them, or install this release in the namespace of its control plane, where member releases live",
 			errNoFederation, quoted(h.Values.Federation), h.Namespace, strings.Join(found, ", "))
 	}
-	return federation{}, fmt.Errorf("namespace %s has several federations: %s; set federation to one of them", h.Namespace, strings.Join(found, ", "))
+	return memberdns.Facts{}, fmt.Errorf("namespace %s has several federations: %s; set federation to one of them", h.Namespace, strings.Join(found, ", "))
+}
+
+// facts reads what a control plane tells of its federation. The role may list ConfigMaps, since their names are known to nobody when the chart is rendered.
+func (h Hook) facts(ctx context.Context, federation *corev1.ConfigMap) (memberdns.Facts, error) {
+	name := v1beta1.NameserversConfigMap(federation.Data["name"])
+	var list corev1.ConfigMapList
+	if err := h.Host.List(ctx, &list, client.InNamespace(h.Namespace), client.MatchingFields{"metadata.name": name}); err != nil {
+		return memberdns.Facts{}, fmt.Errorf("look for ConfigMap %s/%s: %w", h.Namespace, name, err)
+	}
+	if len(list.Items) == 0 {
+		return memberdns.ReadFacts(federation, nil), nil
+	}
+	return memberdns.ReadFacts(federation, &list.Items[0]), nil
 }
 
 func quoted(name string) string {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 	"github.com/fedhelm/fedhelm/pkg/kube"
+	"github.com/fedhelm/fedhelm/pkg/memberdns"
 	"github.com/fedhelm/fedhelm/pkg/values"
 )
 
@@ -42,6 +43,7 @@ func (h Hook) Join(ctx context.Context) error {
 		j.EnsureOldCredentialsGone,
 		j.EnsureReady,
 		j.EnsureClusterDNS,
+		j.EnsureFollowed,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -58,7 +60,7 @@ type join struct {
 	// The three APIs.
 	host, federationAPI, member *kube.API
 
-	facts    federation
+	facts    memberdns.Facts
 	clusters []v1beta1.Cluster
 	access   *access
 	version  string
@@ -67,8 +69,8 @@ type join struct {
 	// record is the credentials Secret and before the Cluster that an earlier join made; nil without one.
 	record *corev1.Secret
 	before *v1beta1.Cluster
-	// dns is where the cluster DNS is configured.
-	dns dnsTarget
+	// mode is where the cluster DNS is configured.
+	mode v1beta1.ClusterDNSMode
 
 	// owner refers to the ClusterRole, which takes binding, account and token with it when it goes.
 	owner []metav1.OwnerReference
@@ -90,7 +92,7 @@ func (j *join) findFederation(ctx context.Context) (err error) {
 	if j.facts, err = j.Hook.findFederation(ctx); err != nil {
 		return err
 	}
-	j.federation = j.facts.name
+	j.federation = j.facts.Name
 	j.federationAPI, j.clusters, err = j.connectFederation(ctx, j.federation, registrarTimeout)
 	return err
 }
@@ -162,7 +164,7 @@ func (j *join) rehearse(ctx context.Context) error {
 	}{
 		{j.host, j.credentialsSecret(nil)},
 		{j.host, j.lentRole()},
-		{j.federationAPI, j.clusterObject()},
+		{j.federationAPI, j.clusterObject(j.clusterDNS())},
 		{j.member, j.clusterRole()},
 	} {
 		err := j.ours().Ensure(ctx, client.NewDryRunClient(r.api.Client), r.obj)
@@ -332,9 +334,12 @@ func (j *join) EnsureLent(ctx context.Context) error {
 	})
 }
 
-// EnsureCluster tells the federation of the member.
+// EnsureCluster tells the federation of the member, but nothing new of its DNS: its controllers leave that alone until EnsureFollowed.
 func (j *join) EnsureCluster(ctx context.Context) error {
-	cluster := j.clusterObject()
+	cluster := j.clusterObject(nil)
+	if j.followed() {
+		cluster = j.clusterObject(j.clusterDNS())
+	}
 	if err := j.ensure(ctx, j.federationAPI, cluster); err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
+	"github.com/fedhelm/fedhelm/pkg/memberdns"
 	"github.com/fedhelm/fedhelm/test/faults"
 )
 
@@ -27,8 +28,8 @@ func TestJoinAndLeave(t *testing.T) {
 	require.NoError(t, host.Get(t.Context(), client.ObjectKey{Namespace: rivendell, Name: "gondor-federation-credentials"}, secret))
 	assert.Equal(t, memberServer.Config.CAData, secret.Data["ca.crt"])
 	corefile := &corev1.ConfigMap{}
-	require.NoError(t, memberServer.Get(t.Context(), client.ObjectKey{Namespace: kubeSystem, Name: coreDNS}, corefile))
-	assert.Contains(t, corefile.Data[corefileKey], "fellowship.svc.bree.eriador.federation.internal.")
+	require.NoError(t, memberServer.Get(t.Context(), client.ObjectKey{Namespace: memberdns.Namespace, Name: memberdns.CoreDNS}, corefile))
+	assert.Contains(t, corefile.Data[memberdns.CorefileKey], "fellowship.svc.bree.eriador.federation.internal.")
 
 	before := world(t, true)
 	require.NoError(t, gondor.join(), gondor.log.String())

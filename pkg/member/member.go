@@ -80,9 +80,7 @@ func (n names) account() string { return n.cluster + "-" + n.federation }
 func (n names) token() string { return n.account() + "-token" }
 
 // role is the account's ClusterRole and its binding, kubefed's name.
-func (n names) role() string {
-	return v1beta1.ControllerManager + ":" + n.federation + "-" + n.account()
-}
+func (n names) role() string { return v1beta1.MemberRole(n.cluster, n.federation) }
 
 // clusterName is the cluster's name in the federation.
 func (h Hook) clusterName() string {

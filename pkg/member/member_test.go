@@ -17,7 +17,6 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
-	"github.com/fedhelm/fedhelm/pkg/clusterdns"
 	"github.com/fedhelm/fedhelm/pkg/kube"
 )
 
@@ -78,48 +77,4 @@ func TestKept(t *testing.T) {
 	assert.Equal(t, "token", a.config.BearerToken)
 	assert.Equal(t, "minas-tirith", a.config.ServerName)
 	assert.Equal(t, "https://other", kept(secret, "https://other").config.Host)
-}
-
-func TestImportsCustom(t *testing.T) {
-	assert.True(t, importsCustom(".:53 {\n}\nimport /etc/coredns/custom/*.server\n"), "k3s")
-	assert.True(t, importsCustom("import custom/*.server"), "AKS")
-	assert.False(t, importsCustom("# import custom/*.server\nimport custom/*.override\n"))
-}
-
-// Text that goes into a ConfigMap comes out again, and what is the user's stays.
-func TestDNSTargets(t *testing.T) {
-	f := clusterdns.Federation{Name: "fellowship", Zone: "federation.internal."}
-	for _, target := range dnsTargets {
-		before := map[string]string{"Corefile": ".:53 {\n}\n", "mine.server": "example.org:53 {\n}\n", "federations": "mordor=mordor.example"}
-		with, err := target.put(before, f, "")
-		require.NoError(t, err, target.mode)
-		assert.NotEqual(t, before, with, target.mode)
-		again, err := target.put(with, f, "")
-		require.NoError(t, err, target.mode)
-		assert.Equal(t, with, again, target.mode)
-		without, err := target.take(with, f.Name)
-		require.NoError(t, err, target.mode)
-		assert.Equal(t, before, without, target.mode)
-	}
-}
-
-// The trial's pod is CoreDNS without what would make it serve, wait or be chosen.
-func TestTrialPod(t *testing.T) {
-	volume := func(name string) corev1.Volume {
-		return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: name}}}}
-	}
-	model := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"k8s-app": "kube-dns"}}, Spec: corev1.PodSpec{
-		NodeName: "node", HostNetwork: true, ServiceAccountName: "coredns",
-		Volumes: []corev1.Volume{volume("coredns"), volume("coredns-custom"), volume("theirs"), {Name: "kube-api-access-x"}},
-		Containers: []corev1.Container{{Image: "coredns:1", ReadinessProbe: &corev1.Probe{InitialDelaySeconds: 30}, LivenessProbe: &corev1.Probe{},
-			VolumeMounts: []corev1.VolumeMount{{Name: "coredns"}, {Name: "kube-api-access-x"}}}},
-	}}
-	pod := trialPod(model, metav1.ObjectMeta{Namespace: kubeSystem, Name: "trial"})
-	assert.Empty(t, pod.Labels)
-	assert.Equal(t, []string{"trial", "trial", "theirs"}, []string{pod.Spec.Volumes[0].ConfigMap.Name, pod.Spec.Volumes[1].ConfigMap.Name, pod.Spec.Volumes[2].ConfigMap.Name})
-	assert.Len(t, pod.Spec.Volumes, 3)
-	assert.Len(t, pod.Spec.Containers[0].VolumeMounts, 1)
-	assert.False(t, pod.Spec.HostNetwork)
-	assert.Nil(t, pod.Spec.Containers[0].LivenessProbe)
-	assert.Equal(t, "coredns", model.Spec.Volumes[0].ConfigMap.Name, "the model is not touched")
 }

@@ -72,8 +72,8 @@ func lent(namespace, name string) []client.Object {
 	return []client.Object{&rbacv1.RoleBinding{ObjectMeta: at}, &rbacv1.Role{ObjectMeta: at}, &corev1.Secret{ObjectMeta: at}}
 }
 
-// clusterObject is the member in the federation.
-func (j *join) clusterObject() *v1beta1.Cluster {
+// clusterObject is the member in the federation. With dns the federation's controllers keep its DNS up to date.
+func (j *join) clusterObject(dns *v1beta1.ClusterDNS) *v1beta1.Cluster {
 	annotations := maps.Clone(j.Values.Annotations)
 	if annotations == nil {
 		annotations = map[string]string{}
@@ -88,6 +88,7 @@ func (j *join) clusterObject() *v1beta1.Cluster {
 			Region:                     j.Values.Region,
 			Zones:                      j.Values.Zones,
 			UnjoinPolicy:               v1beta1.UnjoinPolicy(j.Values.Unjoin.Policy),
+			ClusterDNS:                 dns,
 		},
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
+	"github.com/fedhelm/fedhelm/pkg/memberdns"
 	"github.com/fedhelm/fedhelm/test/clusters"
 )
 
@@ -68,7 +69,7 @@ func TestBadInput(t *testing.T) {
 		"a label that is none":      {func(r *release) { r.values.Labels = map[string]string{"a": "not a label"} }, `Cluster.federation.fedhelm.dev "gondor" is invalid: metadata.labels: Invalid value: "not a label"`},
 		"a CIDR that is none":       {func(r *release) { r.values.ClientCIDR = "10.0.0.0/99" }, "clientCIDR must be a range"},
 		"a template that is broken": {func(r *release) { r.values.ClusterDNS.Template = "{{ .Nothing }}" }, "clusterDNS.template"},
-		"no Corefile":               {func(r *release) { r.values.ClusterDNS.Mode = "coredns"; r.hide(coreDNS) }, "the member has no ConfigMap kube-system/coredns"},
+		"no Corefile":               {func(r *release) { r.values.ClusterDNS.Mode = "coredns"; r.hide(memberdns.CoreDNS) }, "the member has no ConfigMap kube-system/coredns"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			gondor := newRelease(t, "gondor")
@@ -140,10 +141,10 @@ func (r *release) makeIn(s *server, obj client.Object) {
 // hide takes a ConfigMap of kube-system away for the time of the test.
 func (r *release) hide(name string) {
 	configMap := &corev1.ConfigMap{}
-	require.NoError(r, memberServer.Get(r.Context(), client.ObjectKey{Namespace: kubeSystem, Name: name}, configMap))
+	require.NoError(r, memberServer.Get(r.Context(), client.ObjectKey{Namespace: memberdns.Namespace, Name: name}, configMap))
 	require.NoError(r, memberServer.Delete(r.Context(), configMap))
 	r.Cleanup(func() {
-		configMap.ObjectMeta = metav1.ObjectMeta{Namespace: kubeSystem, Name: name}
+		configMap.ObjectMeta = metav1.ObjectMeta{Namespace: memberdns.Namespace, Name: name}
 		require.NoError(r, memberServer.Create(context.Background(), configMap))
 	})
 }

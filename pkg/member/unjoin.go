@@ -17,6 +17,7 @@ import (
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 	"github.com/fedhelm/fedhelm/pkg/kube"
+	"github.com/fedhelm/fedhelm/pkg/memberdns"
 )
 
 // Unjoin lets the cluster go: it takes back in the federation, the member and the host cluster what Join made there. It is best effort: what is gone already is well,
@@ -225,9 +226,10 @@ func (l *leaving) EnsureClusterDNSGone(ctx context.Context) {
 	if l.member == nil {
 		return
 	}
-	for _, target := range dnsTargets {
-		if err := takeDNS(ctx, l.member, target, l.federation); err != nil {
-			l.leave(fmt.Errorf("the entries of federation %s are left in the DNS of member %s (%w): take them out with `kubectl -n %s edit configmap %s` there", l.federation, l.cluster, err, kubeSystem, target.configMap))
+	for i := range memberdns.Places {
+		place := &memberdns.Places[i]
+		if err := place.Remove(ctx, l.member, l.federation); err != nil {
+			l.leave(fmt.Errorf("the entries of federation %s are left in the DNS of member %s (%w): take them out with `kubectl -n %s edit configmap %s` there", l.federation, l.cluster, err, memberdns.Namespace, place.ConfigMap))
 		}
 	}
 }
@@ -320,13 +322,13 @@ func (u *unjoin) findFederation(ctx context.Context) {
 		u.federation = u.record.Labels[v1beta1.LabelFederation]
 		u.Values.Federation = u.federation
 	}
-	var facts federation
+	var facts memberdns.Facts
 	err := u.onHost(ctx, func(ctx context.Context) (err error) {
 		facts, err = u.Hook.findFederation(ctx)
 		return err
 	})
 	if u.federation == "" {
-		u.federation = facts.name
+		u.federation = facts.Name
 	}
 	if u.federation == "" {
 		u.federation = u.Values.Federation

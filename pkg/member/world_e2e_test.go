@@ -34,6 +34,7 @@ import (
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 	"github.com/fedhelm/fedhelm/pkg/controllers/clusterclient"
 	"github.com/fedhelm/fedhelm/pkg/kube"
+	"github.com/fedhelm/fedhelm/pkg/memberdns"
 	"github.com/fedhelm/fedhelm/pkg/values"
 	"github.com/fedhelm/fedhelm/test/clusters"
 	"github.com/fedhelm/fedhelm/test/faults"
@@ -210,7 +211,7 @@ func furnish(ctx context.Context) error {
 		{host, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: rivendell}}},
 		{host, federationConfigMap(rivendell, fellowship)},
 		{host, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: rivendell, Name: registrars}, Data: map[string][]byte{fellowship: registrarKubeconfig}}},
-		{memberServer, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: kubeSystem, Name: coreDNS}, Data: map[string]string{corefileKey: userCorefile}}},
+		{memberServer, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: memberdns.Namespace, Name: memberdns.CoreDNS}, Data: map[string]string{memberdns.CorefileKey: userCorefile}}},
 	} {
 		if err := o.Client.Create(ctx, o.Object); err != nil {
 			return err
@@ -432,10 +433,10 @@ func world(t *testing.T, versions bool) []string {
 			}
 		}
 	}
-	for _, target := range dnsTargets {
+	for _, place := range memberdns.Places {
 		configMap := &corev1.ConfigMap{}
-		if err := memberServer.Get(t.Context(), client.ObjectKey{Namespace: kubeSystem, Name: target.configMap}, configMap); err == nil {
-			all = append(all, fmt.Sprintf("member DNS %s: %q", target.configMap, configMap.Data))
+		if err := memberServer.Get(t.Context(), client.ObjectKey{Namespace: memberdns.Namespace, Name: place.ConfigMap}, configMap); err == nil {
+			all = append(all, fmt.Sprintf("member DNS %s: %q", place.ConfigMap, configMap.Data))
 		}
 	}
 	slices.Sort(all)

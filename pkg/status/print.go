@@ -11,6 +11,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/duration"
 	"sigs.k8s.io/yaml"
+
+	"github.com/fedhelm/fedhelm/pkg/dnsprovider"
 )
 
 // Formats are what Print takes.
@@ -45,7 +47,7 @@ func (r *Report) table(out io.Writer) error {
 
 	row("FEDERATION", r.Federation, "namespace "+r.Namespace)
 	row("API", or(r.API.Address, "-"), or(r.API.Message, "ready"))
-	row("DNS", or(r.DNS.Zone, "-"), servers(r.DNS.Nameservers))
+	row("DNS", or(r.DNS.Zone, "-"), servers(r.DNS))
 	_ = w.Flush()
 
 	row("")
@@ -61,6 +63,15 @@ func (r *Report) table(out io.Writer) error {
 	}
 	_ = w.Flush()
 
+	if len(r.Members) > 0 {
+		row("")
+		row("MEMBER'S DNS", "MODE", "FALLS BACK TO", "ASKS", "MESSAGE")
+		for _, m := range r.Members {
+			row(m.Name, or(m.DNS.Mode, "-"), or(m.DNS.Nearest, "-"), or(strings.Join(m.DNS.Nameservers, ", "), "-"), or(m.DNS.Message, "-"))
+		}
+		_ = w.Flush()
+	}
+
 	row("")
 	row("CERTIFICATE", "ENDS", "DAYS LEFT", "MESSAGE")
 	for _, c := range r.Certificates {
@@ -73,11 +84,16 @@ func (r *Report) table(out io.Writer) error {
 	return w.Flush()
 }
 
-func servers(list []string) string {
-	if len(list) == 0 {
-		return "public"
+func servers(dns DNS) string {
+	switch {
+	case dns.Late:
+		return "name servers not known yet"
+	case len(dns.Nameservers) > 0:
+		return "name servers " + strings.Join(dns.Nameservers, ", ")
+	case dns.Provider == dnsprovider.None:
+		return "no records"
 	}
-	return "name servers " + strings.Join(list, ", ")
+	return "public"
 }
 
 func or(text, instead string) string {

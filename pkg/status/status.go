@@ -21,6 +21,7 @@ import (
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 	"github.com/fedhelm/fedhelm/pkg/controlplane"
 	"github.com/fedhelm/fedhelm/pkg/kube"
+	"github.com/fedhelm/fedhelm/pkg/memberdns"
 	"github.com/fedhelm/fedhelm/pkg/pki"
 )
 
@@ -53,8 +54,14 @@ type API struct {
 
 // DNS is the federation's zone.
 type DNS struct {
-	Zone        string   `json:"zone,omitempty"`
+	Zone     string `json:"zone,omitempty"`
+	Provider string `json:"provider,omitempty"`
+	// Own says that the control plane serves the zone itself.
+	Own bool `json:"own,omitempty"`
+	// Nameservers are those given, or else those of the federation's own DNS.
 	Nameservers []string `json:"nameservers,omitempty"`
+	// Late says that there are no nameservers yet, but may be.
+	Late bool `json:"late,omitempty"`
 }
 
 // Member is a cluster of the federation.
@@ -66,6 +73,19 @@ type Member struct {
 	// Joined is when its Cluster was made.
 	Joined metav1.Time `json:"joined"`
 	// Message says why it is not ready, or which types it does not get.
+	Message string `json:"message,omitempty"`
+	// DNS is what the member's own DNS is set to.
+	DNS MemberDNS `json:"dns"`
+}
+
+// MemberDNS is what a member's own DNS knows of the federation.
+type MemberDNS struct {
+	// Mode is where it is written: kube-dns, coredns-custom or coredns; none where it is left alone, empty where nobody has said.
+	Mode string `json:"mode,omitempty"`
+	// Nearest is the domain that a name falls back to, Nameservers are whom it asks.
+	Nearest     string   `json:"nearest,omitempty"`
+	Nameservers []string `json:"nameservers,omitempty"`
+	// Message says why it could not be set.
 	Message string `json:"message,omitempty"`
 }
 
@@ -104,10 +124,10 @@ func (v Viewer) Look(ctx context.Context, name string) (*Report, error) {
 	}
 	l := &look{Viewer: v, now: now, report: &Report{
 		Federation: configMap.Data["name"], Namespace: v.Namespace, Time: metav1.NewTime(now.UTC().Truncate(time.Second)),
-		DNS: DNS{Zone: configMap.Data["dnsZone"], Nameservers: strings.FieldsFunc(configMap.Data["nameservers"], func(r rune) bool { return r == ',' || r == ' ' })},
 		// A list that is empty is [] in JSON, not null.
 		Members: []Member{}, Certificates: []Certificate{}, Problems: []string{},
 	}}
+	l.dns(ctx, configMap)
 	l.api(ctx, configMap.Data["server"])
 	l.members(ctx)
 	l.certificates(ctx)
@@ -151,6 +171,25 @@ type look struct {
 
 func (l *look) problem(format string, args ...any) {
 	l.report.Problems = append(l.report.Problems, fmt.Sprintf(format, args...))
+}
+
+// dns reads the federation's zone and name servers.
+func (l *look) dns(ctx context.Context, federation *corev1.ConfigMap) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	// Listed like the federation itself, so that it takes no other right to see them.
+	var published corev1.ConfigMapList
+	name := v1beta1.NameserversConfigMap(l.report.Federation)
+	err := l.Host.List(ctx, &published, client.InNamespace(l.Namespace), client.MatchingFields{"metadata.name": name})
+	if err != nil {
+		l.problem("ConfigMap %s/%s cannot be read: %s", l.Namespace, name, brief(err))
+	}
+	var nameservers *corev1.ConfigMap
+	if len(published.Items) > 0 {
+		nameservers = &published.Items[0]
+	}
+	facts := memberdns.ReadFacts(federation, nameservers)
+	l.report.DNS = DNS{Zone: facts.Zone, Provider: federation.Data["provider"], Own: facts.OwnDNS, Nameservers: facts.Nameservers, Late: facts.Late}
 }
 
 // api asks the API whether it is ready, at the address nearest to the viewer first.
@@ -227,13 +266,16 @@ func (l *look) members(ctx context.Context) {
 		if member.Status != string(v1beta1.ClusterPhaseReady) {
 			l.problem("member %s is %s: %s", member.Name, member.Status, member.Message)
 		}
+		if member.DNS.Message != "" {
+			l.problem("the DNS of member %s: %s", member.Name, member.DNS.Message)
+		}
 	}
 }
 
 func memberOf(cluster *v1beta1.Cluster) Member {
 	m := Member{
 		Name: cluster.Name, Status: string(cluster.Status.Phase), Version: cluster.Status.Version,
-		Region: cluster.Status.Region, Joined: cluster.CreationTimestamp,
+		Region: cluster.Status.Region, Joined: cluster.CreationTimestamp, DNS: dnsOf(cluster),
 	}
 	if m.Status == "" {
 		m.Status = string(v1beta1.ClusterPhaseUnknown)
@@ -258,10 +300,28 @@ func memberOf(cluster *v1beta1.Cluster) Member {
 	return m
 }
 
-// certificates reads every certificate of the table, and the one in the administrator's kubeconfig.
+func dnsOf(cluster *v1beta1.Cluster) MemberDNS {
+	var dns MemberDNS
+	if spec := cluster.Spec.ClusterDNS; spec != nil {
+		dns.Mode = string(spec.Mode)
+	}
+	if now := cluster.Status.ClusterDNS; now != nil {
+		dns = MemberDNS{Mode: string(now.Mode), Nearest: now.Nearest, Nameservers: now.Nameservers}
+	}
+	condition := meta.FindStatusCondition(cluster.Status.Conditions, v1beta1.ClusterDNSConfigured)
+	if condition != nil && condition.Status == metav1.ConditionFalse && cluster.DeletionTimestamp == nil {
+		dns.Message = condition.Message
+	}
+	return dns
+}
+
+// certificates reads every certificate of the table, and the one in the administrator's kubeconfig. A federation without a DNS of its own has none for it.
 func (l *look) certificates(ctx context.Context) {
 	cas, _, leaves := controlplane.Components()
 	for _, component := range slices.Concat(cas, leaves) {
+		if !l.report.DNS.Own && strings.HasPrefix(component, controlplane.DNSEtcd) {
+			continue
+		}
 		text, err := l.secret(ctx, component, corev1.TLSCertKey)
 		l.certificate(component, text, err)
 	}

@@ -77,10 +77,13 @@ func TestMain(m *testing.M) {
 
 // install makes what a release of the control plane has in the host cluster, and a published kubeconfig that leads back to this API.
 func install(ctx context.Context) error {
-	at := metav1.ObjectMeta{Namespace: rivendell, Name: fellowship + "-apiserver"}
+	service := func(component string, port int32) *corev1.Service {
+		return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: rivendell, Name: fellowship + "-" + component}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: port}}}}
+	}
 	for _, obj := range []client.Object{
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: rivendell}},
-		&corev1.Service{ObjectMeta: at, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 443}}}},
+		service("apiserver", 443),
+		service("dns", 53),
 		federation(fellowship),
 	} {
 		if err := api.Create(ctx, obj); err != nil {
@@ -118,7 +121,9 @@ func publish(ctx context.Context, kubeconfig []byte) error {
 func federation(name string) *corev1.ConfigMap {
 	return &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Namespace: rivendell, Name: name + "-federation", Labels: map[string]string{"federation.fedhelm.dev/kind": "federation"}},
-		Data:       map[string]string{"name": name, "dnsZone": "federation.internal.", "nameservers": "10.0.0.53", "server": "https://" + name + "-apiserver.federation-home.svc:443"},
+		Data: map[string]string{
+			"name": name, "dnsZone": "federation.internal.", "provider": "coredns", "ownDNS": "true", "nameservers": "10.0.0.53", "server": "https://" + name + "-apiserver.federation-home.svc:443",
+		},
 	}
 }
 
@@ -163,8 +168,8 @@ func TestHealthyFederation(t *testing.T) {
 	require.NoError(t, got.Err())
 	require.True(t, got.API.Ready)
 	require.Equal(t, api.Config.Host, strings.TrimSuffix(got.API.Address, "/")+strings.Repeat("/", strings.Count(api.Config.Host, "/")-2))
-	require.Equal(t, DNS{Zone: "federation.internal.", Nameservers: []string{"10.0.0.53"}}, got.DNS)
-	require.Len(t, got.Certificates, 14)
+	require.Equal(t, DNS{Zone: "federation.internal.", Provider: "coredns", Own: true, Nameservers: []string{"10.0.0.53"}}, got.DNS)
+	require.Len(t, got.Certificates, 17)
 	for _, c := range got.Certificates {
 		require.NotNil(t, c.DaysLeft, c.Secret)
 	}
@@ -249,6 +254,46 @@ func TestCertificates(t *testing.T) {
 	require.NoError(t, api.Update(t.Context(), copied))
 }
 
+// A federation shows the name servers of its own DNS where no others are given, and without such a DNS no certificates of it.
+func TestOwnDNS(t *testing.T) {
+	v := viewer(t)
+	told := federation(fellowship)
+	require.NoError(t, api.Get(t.Context(), client.ObjectKeyFromObject(told), told))
+	change := func(provider, own, nameservers string) {
+		told.Data["provider"], told.Data["ownDNS"], told.Data["nameservers"] = provider, own, nameservers
+		require.NoError(t, api.Update(context.Background(), told))
+	}
+	defer change("coredns", "true", "10.0.0.53")
+	row := func() string {
+		var table bytes.Buffer
+		require.NoError(t, report(t, v).Print(&table, "table"))
+		return strings.Split(table.String(), "\n")[2]
+	}
+	published := &corev1.ConfigMap{}
+	require.NoError(t, api.Get(t.Context(), client.ObjectKey{Namespace: rivendell, Name: fellowship + "-nameservers"}, published))
+	change("coredns", "true", "")
+	require.Contains(t, row(), "name servers "+published.Data["nameservers"])
+
+	secret := &corev1.Secret{}
+	require.NoError(t, api.Get(t.Context(), client.ObjectKey{Namespace: rivendell, Name: fellowship + "-dns-etcd-tls"}, secret))
+	require.NoError(t, api.Delete(t.Context(), secret))
+	secret.ResourceVersion = ""
+	defer func() { require.NoError(t, api.Create(context.Background(), secret)) }()
+	require.ErrorContains(t, report(t, v).Err(), "Secret federation-home/fellowship-dns-etcd-tls is missing")
+
+	// Another provider has the zone now, and publish has not yet removed what there was.
+	change("aws-route53", "false", "")
+	require.Contains(t, row(), "public")
+	require.NoError(t, report(t, v).Err())
+	require.Len(t, report(t, v).Certificates, 14)
+	change("none", "false", "")
+	require.Contains(t, row(), "no records")
+
+	require.NoError(t, api.Delete(t.Context(), published))
+	change("coredns", "true", "")
+	require.Contains(t, row(), "name servers not known yet")
+}
+
 func TestAPIThatDoesNotAnswer(t *testing.T) {
 	v := viewer(t)
 	kept := &corev1.Secret{}
@@ -260,7 +305,7 @@ func TestAPIThatDoesNotAnswer(t *testing.T) {
 	got := report(t, v)
 	require.ErrorContains(t, got.Err(), "the API is not ready: /readyz:")
 	require.ErrorContains(t, got.Err(), "connection refused")
-	require.Len(t, got.Certificates, 14, "the rest is shown")
+	require.Len(t, got.Certificates, 17, "the rest is shown")
 	var table bytes.Buffer
 	require.NoError(t, got.Print(&table, "table"))
 

@@ -41,13 +41,29 @@ func TestMemberOf(t *testing.T) {
 	}
 }
 
+func TestDNSOf(t *testing.T) {
+	cluster := &v1beta1.Cluster{}
+	require.Equal(t, MemberDNS{}, dnsOf(cluster))
+	cluster.Spec.ClusterDNS = &v1beta1.ClusterDNS{Mode: v1beta1.ClusterDNSCoreDNS}
+	require.Equal(t, MemberDNS{Mode: "coredns"}, dnsOf(cluster), "nobody has looked yet")
+	cluster.Status.ClusterDNS = &v1beta1.ClusterDNSStatus{Mode: v1beta1.ClusterDNSCustom, Zone: "z", Nearest: "a.z", Nameservers: []string{"10.0.0.1:53"}}
+	cluster.Status.Conditions = []metav1.Condition{{Type: v1beta1.ClusterDNSConfigured, Status: metav1.ConditionTrue, Message: "all is well"}}
+	require.Equal(t, MemberDNS{Mode: "coredns-custom", Nearest: "a.z", Nameservers: []string{"10.0.0.1:53"}}, dnsOf(cluster))
+	cluster.Status.Conditions[0].Status = metav1.ConditionFalse
+	require.Equal(t, "all is well", dnsOf(cluster).Message)
+	cluster.DeletionTimestamp = &metav1.Time{}
+	require.Empty(t, dnsOf(cluster).Message, "unjoin sees to it")
+}
+
 func TestTable(t *testing.T) {
 	days, end := -3, metav1.NewTime(time.Date(2026, 2, 26, 0, 0, 0, 0, time.UTC))
 	r := &Report{
 		Federation: "fellowship", Namespace: "shire", Time: metav1.NewTime(time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)),
-		API:     API{Address: "https://192.0.2.1:443", Ready: true},
-		DNS:     DNS{Zone: "federation.internal."},
-		Members: []Member{{Name: "gondor", Status: "Offline", Joined: metav1.NewTime(time.Date(2026, 2, 28, 21, 0, 0, 0, time.UTC)), Message: "cluster is not reachable"}},
+		API: API{Address: "https://192.0.2.1:443", Ready: true},
+		DNS: DNS{Zone: "federation.internal."},
+		Members: []Member{{Name: "gondor", Status: "Offline", Joined: metav1.NewTime(time.Date(2026, 2, 28, 21, 0, 0, 0, time.UTC)), Message: "cluster is not reachable"},
+			{Name: "shire", Status: "Ready", Joined: metav1.NewTime(time.Date(2026, 2, 28, 21, 0, 0, 0, time.UTC)), DNS: MemberDNS{
+				Mode: "coredns", Nearest: "eriador.federation.internal", Nameservers: []string{"10.0.0.53:53", "10.0.0.54:53"}, Message: "the Corefile is broken"}}},
 		Certificates: []Certificate{
 			{Secret: "fellowship-ca", NotAfter: &end, DaysLeft: &days, Message: "expired"},
 			{Secret: "fellowship-admin", Message: "Secret shire/fellowship-admin is missing"},
@@ -62,6 +78,11 @@ DNS          federation.internal.    public
 
 MEMBER   STATUS    VERSION   REGION   AGE   MESSAGE
 gondor   Offline   -         -        3h    cluster is not reachable
+shire    Ready     -         -        3h
+
+MEMBER'S DNS   MODE      FALLS BACK TO                 ASKS                         MESSAGE
+gondor         -         -                             -                            -
+shire          coredns   eriador.federation.internal   10.0.0.53:53, 10.0.0.54:53   the Corefile is broken
 
 CERTIFICATE        ENDS         DAYS LEFT   MESSAGE
 fellowship-ca      2026-02-26   -3          expired

@@ -9,6 +9,7 @@ import (
 const (
 	KubernetesVersion = "v1.37.2"
 	etcdVersion       = "3.7.0-0"
+	corednsVersion    = "v1.14.6"
 )
 
 // ControlPlane holds the values of the chart federation-control-plane. The release's name is the federation's.
@@ -25,7 +26,7 @@ type ControlPlane struct {
 	CommonAnnotations map[string]string `json:"commonAnnotations"`
 	// DNS domain of the host cluster.
 	ClusterDomain string `json:"clusterDomain" jsonschema:"minLength=1"`
-	// The federation's DNS zone.
+	// The federation's DNS zone, and the provider that has it.
 	DNS DNS `json:"dns"`
 	// The federation's API: a stock kube-apiserver.
 	APIServer APIServer `json:"apiServer"`
@@ -41,14 +42,6 @@ type ControlPlane struct {
 	Keeper Keeper `json:"keeper"`
 	// What happens to the members when the control plane is uninstalled.
 	Teardown Teardown `json:"teardown"`
-}
-
-// DNS names the federation's zone, which the members' cluster DNS is told of.
-type DNS struct {
-	// Name of the zone; the trailing dot may be left out.
-	ZoneName string `json:"zoneName" jsonschema:"minLength=1,maxLength=180,pattern=^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\\.?$"`
-	// Name servers of a zone that is not in public DNS, as `ip` or `ip:port`; the members' cluster DNS asks them.
-	Nameservers []string `json:"nameservers"`
 }
 
 // ReplicatedComponent is a component that runs in several replicas.
@@ -84,7 +77,7 @@ type Service struct {
 	LoadBalancerClass string `json:"loadBalancerClass"`
 	// Client ranges the load balancer lets in, as CIDRs.
 	LoadBalancerSourceRanges []string `json:"loadBalancerSourceRanges"`
-	// Seconds to wait for a load balancer's address before the address in the cluster is published instead; the keeper publishes a later one.
+	// Seconds to wait for the addresses of load balancers, this one's and the DNS's, before the address in the cluster is published instead; the keeper publishes later ones.
 	AddressTimeoutSeconds int32 `json:"addressTimeoutSeconds" jsonschema:"minimum=0,maximum=240"`
 }
 
@@ -112,6 +105,8 @@ type Persistence struct {
 // ControllerManager is the federation's own controller manager.
 type ControllerManager struct {
 	ReplicatedComponent
+	// Annotations of its ServiceAccount, by which clouds give a pod an identity for the DNS provider, such as eks.amazonaws.com/role-arn.
+	ServiceAccountAnnotations map[string]string `json:"serviceAccountAnnotations"`
 	// Time between two health checks of a member.
 	ClusterMonitorPeriod string `json:"clusterMonitorPeriod" jsonschema:"pattern=^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$"`
 	// Failed checks in a row until a member is taken to be not ready or offline.
@@ -146,7 +141,7 @@ type Teardown struct {
 func DefaultControlPlane() ControlPlane {
 	return ControlPlane{
 		ClusterDomain: "cluster.local",
-		DNS:           DNS{ZoneName: "federation.internal."},
+		DNS:           defaultDNS(),
 		APIServer: APIServer{
 			ReplicatedComponent: ReplicatedComponent{
 				Replicas:  1,

@@ -56,7 +56,7 @@ func template(t *testing.T, binary string, r release, args ...string) (stdout, s
 // rich are releases in which most values are given.
 var rich = []release{
 	fellowship, gondor, host,
-	fellowship.with(inSections(everywhere, "apiServer", "etcd", "kubeControllerManager", "controllerManager", "hooks") + pullSecrets),
+	fellowship.with(inSections(everywhere, controlPlaneSections...) + pullSecrets),
 	gondor.with(inSections(everywhere, "hooks") + pullSecrets + "\ncredentials: {kubeconfig: x}"),
 }
 

@@ -6,6 +6,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fedhelm/fedhelm/pkg/values"
 )
 
 // What a user gets wrong is refused before anything is made, by the schema where it can see it, else by a template. Each says in one sentence what to do.
@@ -36,10 +38,26 @@ func TestBadInput(t *testing.T) {
 			`at '/hooks/activeDeadlineSeconds': maximum: got 600, want 290`},
 		"node port without a port on nodes": {fellowship.with(`apiServer: {service: {type: ClusterIP, nodePort: 30443}}`),
 			`apiServer.service.nodePort is 30443, but a Service of type ClusterIP has no node port: set apiServer.service.type to NodePort or LoadBalancer, or nodePort to 0`},
+		"node port of the DNS without a port on nodes": {fellowship.with(`dns: {server: {service: {type: ClusterIP, nodePort: 30053}}}`),
+			`dns.server.service.nodePort is 30053, but a Service of type ClusterIP has no node port: set dns.server.service.type to NodePort or LoadBalancer, or nodePort to 0`},
 		"claim that is not used": {fellowship.with(`etcd: {persistence: {enabled: false, existingClaim: data}}`),
 			`etcd.persistence.existingClaim names claim "data", but etcd.persistence.enabled is false: set it to true to use the claim`},
 		"stock image without a tag": {fellowship.with(`etcd: {image: {tag: ""}}`),
 			`etcd.image.tag is empty, which only fedhelm's own images may leave it: give the image's tag, or leave the value out to have its default`},
+		"unknown DNS provider": {fellowship.with(`dns: {provider: sauron}`),
+			`at '/dns/provider': value must be one of 'coredns', 'google-clouddns', 'aws-route53', 'rfc2136', 'azure', 'webhook', 'none'`},
+		"two configurations of the DNS provider": {fellowship.with(`dns: {config: x, existingSecret: mine}`),
+			`dns.config and dns.existingSecret both give the provider's configuration: give one of them`},
+		"a configuration without a DNS provider": {fellowship.with(`dns: {provider: none, existingSecret: mine}`),
+			`dns.existingSecret gives a provider's configuration, but dns.provider is none: set dns.provider, or leave the other out`},
+		"values of another DNS provider": {fellowship.with(`dns: {aws: {region: eu-west-1}}`),
+			`dns.aws is for provider aws-route53, but dns.provider is coredns: set dns.provider to aws-route53, or leave dns.aws out`},
+		"values beside a configuration": {fellowship.with(`dns: {provider: azure, config: x, azure: {managedIdentity: true}}`),
+			`dns.config and dns.azure both give the provider's configuration: give one of them`},
+		"a certificate for no etcd": {fellowship.with(`dns: {coredns: {etcdCA: x}}`),
+			`dns.coredns has a CA, a certificate or a key, but no etcdEndpoints: give these, or leave the others out to have the chart's own DNS`},
+		"stock image of the DNS without a tag": {fellowship.with(`dns: {server: {etcd: {image: {tag: ""}}}}`),
+			`dns.server.etcd.image.tag is empty, which only fedhelm's own images may leave it: give the image's tag, or leave the value out to have its default`},
 		"section that is null": {fellowship.with(`apiServer: {service: null}`),
 			`apiServer.service is null or missing, and the chart needs it: leave it out of your values to have its default, and upgrade with --reset-then-reuse-values instead of --reuse-values`},
 
@@ -78,6 +96,11 @@ func TestBadInput(t *testing.T) {
 				return
 			}
 			assert.Equal(t, test.says, sentence(err))
+			if strings.HasPrefix(test.says, "dns.") && !strings.HasPrefix(test.says, "dns.server.") { // the binary, which knows nothing of the server, says the same
+				v, err := values.DecodeControlPlane([]byte(test.values))
+				require.NoError(t, err)
+				assert.EqualError(t, v.DNS.Validate(), test.says)
+			}
 		})
 	}
 }

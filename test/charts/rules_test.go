@@ -320,8 +320,10 @@ var rules = []rule{{
 	broken: []broken{
 		{fellowship, "templates/apiserver/deployment.yaml", `secretName: fellowship-apiserver-tls`, `secretName: fellowship-prepare`},
 		{fellowship, "templates/apiserver/deployment.yaml", `secretName: fellowship-apiserver-tls`, `secretName: fellowship-kubeconfig`},
+		{fellowship.with(`dns: {provider: none}`), "templates/apiserver/deployment.yaml", `secretName: fellowship-apiserver-tls`, `secretName: fellowship-dns-provider`},
 		{fellowship, "templates/keeper/cronjob.yaml", `serviceAccountName: "fellowship-keeper"`, `serviceAccountName: "fellowship-publish"`},
 		{fellowship, "templates/etcd/statefulset.yaml", `federation-apiserver-etcd-claim`, `claim`},
+		{fellowship, "templates/dns/deployment.yaml", `secretName: fellowship-dns-etcd-client`, `secretName: fellowship-nameservers`},
 		{fellowship, "templates/etcd/service.yaml", "  labels:", "  annotations: {helm.sh/hook: pre-install}\n  labels:"},
 	},
 }, {
@@ -413,6 +415,7 @@ var rules = []rule{{
 		{fellowship, "templates/tests/status.yaml", `type: RuntimeDefault`, `type: Unconfined`},
 		{gondor, "templates/hooks/join.yaml", `drop: [ALL]`, `drop: []`},
 		{fellowship, "templates/apiserver/deployment.yaml", `add: ["NET_BIND_SERVICE"]`, `add: ["NET_RAW"]`},
+		{fellowship, "templates/dns/deployment.yaml", `add: ["NET_BIND_SERVICE"]`, `add: ["NET_RAW"]`},
 	},
 }, {
 	says: "a pod has its own account's token or none, and a root file system that nobody writes",
@@ -562,13 +565,17 @@ func (r rendering) calls(pattern string) (found []string) {
 	return found
 }
 
-// madeBefore says whether an object that Helm does not render is there when the release's pods start: certificates, made by the hook before, and the claim of
+// madeBefore says whether an object that Helm does not render is there when the release's pods start: certificates and the DNS provider's configuration, made by the hook before, and the claim of
 // somebody who has one.
 func (r rendering) madeBefore(kind, name string) bool {
 	switch kind {
 	case "Secret":
 		cas, keys, leaves := controlplane.Components()
-		return slices.Contains(append(append(cas, keys), leaves...), strings.TrimPrefix(name, r.name+"-"))
+		made := append(append(cas, keys), leaves...)
+		if r.value("dns.provider") != "none" {
+			made = append(made, "dns-provider")
+		}
+		return slices.Contains(made, strings.TrimPrefix(name, r.name+"-"))
 	case "PersistentVolumeClaim":
 		return name == r.value("etcd.persistence.existingClaim")
 	default:

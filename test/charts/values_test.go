@@ -1,6 +1,7 @@
 package charts
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"maps"
@@ -32,7 +33,7 @@ var update = flag.Bool("update", false, "write testdata anew; look at what chang
 
 // byFedhook are the values that no template reads: they are fedhook's, which gets all values in Secrets.
 var byFedhook = map[string][]string{
-	controlPlane: {"clusterDomain", "apiServer.certificateSANs", "apiServer.service.advertiseAddress", "teardown.strict"},
+	controlPlane: {"clusterDomain", "apiServer.certificateSANs", "apiServer.service.advertiseAddress", "dns.check", "teardown.strict"},
 	member: {"credentials.context", "server", "clientCIDR", "labels", "annotations", "region", "zones", "clusterDNS.mode", "clusterDNS.clusterDomain",
 		"clusterDNS.template", "join.readyTimeoutSeconds", "unjoin.policy", "unjoin.strict", "unjoin.timeoutSeconds"},
 }
@@ -49,22 +50,41 @@ var others = map[string]any{
 	"etcd.persistence.size":                  "11Gi",
 	"keeper.schedule":                        "@hourly",
 	"dns.zoneName":                           "middle-earth.example",
+	"dns.provider":                           "none",
+	"dns.check":                              "strict",
+	"dns.google.endpointURL":                 "https://dns.example",
+	"dns.aws.endpointURL":                    "https://route53.example",
+	"dns.webhook.url":                        "http://localhost:8888",
+	"dns.rfc2136.tsigAlgorithm":              "hmac-sha512",
+	"dns.server.service.type":                "NodePort",
 	"hooks.activeDeadlineSeconds":            100,
 }
 
 // given is what some values need beside them to mean something.
 var given = map[string]string{
 	"credentials.key": `credentials: {kubeconfig: x}`,
+	"dns.coredns.":    `dns: {coredns: {etcdEndpoints: ["https://etcd:2379"]}}`,
+	"dns.google.":     `dns: {provider: google-clouddns}`,
+	"dns.aws.":        `dns: {provider: aws-route53}`,
+	"dns.rfc2136.":    `dns: {provider: rfc2136}`,
+	"dns.azure.":      `dns: {provider: azure}`,
+	"dns.webhook.":    `dns: {provider: webhook}`,
+}
+
+// beside gives what a value needs beside it: its own, or its section's.
+func beside(path string) string {
+	return cmp.Or(given[path], given[path[:strings.LastIndex(path, ".")+1]])
 }
 
 // othersBySuffix is the same for values that stand in several sections, by the end of the key.
 var othersBySuffix = map[string]any{
-	".pullPolicy":  "Always",
-	".digest":      "sha256:" + strings.Repeat("0a", 32),
-	".tolerations": []any{map[string]any{"key": "x"}},
-	".affinity":    map[string]any{"nodeAffinity": map[string]any{"requiredDuringSchedulingIgnoredDuringExecution": map[string]any{"nodeSelectorTerms": []any{map[string]any{"matchFields": []any{map[string]any{"key": "x", "operator": "Exists"}}}}}}},
-	".cpu":         "3",
-	".memory":      "3Gi",
+	".zoneVisibility": "private",
+	".pullPolicy":     "Always",
+	".digest":         "sha256:" + strings.Repeat("0a", 32),
+	".tolerations":    []any{map[string]any{"key": "x"}},
+	".affinity":       map[string]any{"nodeAffinity": map[string]any{"requiredDuringSchedulingIgnoredDuringExecution": map[string]any{"nodeSelectorTerms": []any{map[string]any{"matchFields": []any{map[string]any{"key": "x", "operator": "Exists"}}}}}}},
+	".cpu":            "3",
+	".memory":         "3Gi",
 }
 
 // The table of every value and the rendered fields that it reaches, beyond the Secrets with the values for fedhook, is kept in testdata: a value that reaches
@@ -80,10 +100,10 @@ func TestValuesReachWhatTheyAreFor(t *testing.T) {
 			for _, path := range leaves("", loaded.Values) {
 				changed := nested(t, path, other(path, rendering{merged: loaded.Values}.value(path)))
 				before := asIs
-				if given[path] != "" {
-					before = fieldsOf(t, rendered(t, r.with(given[path])))
+				if beside(path) != "" {
+					before = fieldsOf(t, rendered(t, r.with(beside(path))))
 				}
-				reached := differences(before, fieldsOf(t, rendered(t, r.with(merge(t, given[path], changed)))))
+				reached := differences(before, fieldsOf(t, rendered(t, r.with(merge(t, beside(path), changed)))))
 				switch fedhooks := slices.Contains(byFedhook[r.chart], path); {
 				case fedhooks && len(reached) > 0:
 					t.Errorf("%s reaches %v, so it is not fedhook's alone", path, reached)
@@ -277,7 +297,7 @@ func sentence(err error) string {
 // Settings for all pods reach every pod, of the release and of its hooks.
 func TestEveryPodIsToldTheSame(t *testing.T) {
 	for _, r := range []release{
-		fellowship.with(inSections(everywhere, "apiServer", "etcd", "kubeControllerManager", "controllerManager", "hooks") + pullSecrets),
+		fellowship.with(inSections(everywhere, controlPlaneSections...) + pullSecrets),
 		gondor.with(inSections(everywhere, "hooks") + pullSecrets),
 	} {
 		pods := rendered(t, r)
@@ -375,7 +395,7 @@ func TestProbesWithoutAnonymousAccess(t *testing.T) {
 	}
 }
 
-// The hooks may keep the Secrets of the certificates' table and no others.
+// The hooks may keep the Secrets of the certificates' table, those of the kubeconfigs and of the DNS provider, and no others.
 func TestRolesNameTheCertificates(t *testing.T) {
 	cas, keys, leaves := controlplane.Components()
 	table := []string{}
@@ -383,17 +403,18 @@ func TestRolesNameTheCertificates(t *testing.T) {
 		table = append(table, "fellowship-"+component)
 	}
 	published := []string{"fellowship-kubeconfig", "federation-registrars"}
+	dns := []string{"fellowship-dns-provider"}
 	result := rendered(t, fellowship)
 	for role, want := range map[string]struct {
 		verb  string
 		names []string
 	}{
-		"fellowship-prepare":  {"patch", table},
+		"fellowship-prepare":  {"patch", append(dns, table...)},
 		"fellowship-publish":  {"patch", append(published, table...)},
-		"fellowship-keeper":   {"patch", append(published, table...)},
-		"fellowship-cleanup":  {"delete", append(published, table...)},
+		"fellowship-keeper":   {"patch", slices.Concat(dns, published, table)},
+		"fellowship-cleanup":  {"delete", slices.Concat(dns, published, table)},
 		"fellowship-status":   {"get", append([]string{"fellowship-kubeconfig", "fellowship-status"}, table...)},
-		"fellowship-teardown": {"get", []string{"federation-registrars", "fellowship-teardown"}},
+		"fellowship-teardown": {"get", append(dns, "federation-registrars", "fellowship-teardown")},
 	} {
 		o, found := result.find("Role", role)
 		require.True(t, found, role)
@@ -483,5 +504,39 @@ func TestInParentChart(t *testing.T) {
 			alone := rendered(t, release{chart: part, name: fellowship.name, namespace: fellowship.namespace})
 			assert.Empty(t, differences(fieldsOf(t, alone), fieldsOf(t, together)), "%s with %s", part, given)
 		}
+	}
+}
+
+// The Secret that somebody made for the DNS provider may be read by those who copy it, and by nobody else; without a provider there is nothing to make.
+func TestRolesForTheDNSProvider(t *testing.T) {
+	result := rendered(t, fellowship.with(`dns: {provider: aws-route53, existingSecret: own}`))
+	for role, may := range map[string]bool{"prepare": true, "keeper": true, "publish": false, "teardown": false, "cleanup": false} {
+		o, found := result.find("Role", "fellowship-"+role)
+		require.True(t, found, role)
+		var verbs []string
+		for _, rule := range o.Object.(*rbacv1.Role).Rules {
+			if slices.Contains(rule.ResourceNames, "own") {
+				verbs = append(verbs, rule.Verbs...)
+			}
+		}
+		if may {
+			assert.Equal(t, []string{"get"}, verbs, role)
+		} else {
+			assert.Empty(t, verbs, role)
+		}
+	}
+	result = rendered(t, fellowship.with(`dns: {provider: none}`))
+	o, _ := result.find("Role", "fellowship-prepare")
+	rules := o.Object.(*rbacv1.Role).Rules
+	assert.Equal(t, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{"fellowship-dns-provider"}, Verbs: []string{"get", "delete"}}, rules[len(rules)-1])
+	o, _ = result.find("Deployment", "fellowship-controller-manager")
+	container := o.Object.(*appsv1.Deployment).Spec.Template.Spec.Containers[0]
+	assert.Contains(t, container.Args, "--dns-provider=none")
+	assert.NotContains(t, strings.Join(container.Args, " "), "--dns-provider-config")
+
+	for check, want := range map[string]string{"off": "--dns-check=false", "warn": "--dns-check=true", "strict": "--dns-check=true"} {
+		result = rendered(t, fellowship.with(`dns: {check: "`+check+`"}`))
+		o, _ = result.find("Deployment", "fellowship-controller-manager")
+		assert.Contains(t, o.Object.(*appsv1.Deployment).Spec.Template.Spec.Containers[0].Args, want)
 	}
 }

@@ -1,10 +1,13 @@
 package charts
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"helm.sh/helm/v3/pkg/chartutil"
+	"sigs.k8s.io/yaml"
 )
 
 // Longest names that the charts accept.
@@ -39,7 +42,11 @@ var factors = map[string][]factor{
 		{``, `etcd: {persistence: {keep: true, storageClass: "1", size: "1"}}`, `etcd: {persistence: {existingClaim: "1"}}`, `etcd: {persistence: {enabled: false, storageClass: "-"}}`},
 		{``, `{keeper: {enabled: false}, teardown: {enabled: false}}`, `{keeper: {schedule: "@hourly"}, teardown: {strict: true}}`},
 		{``, `{apiServer: {argOverrides: {anonymous-auth: false, v: 4}}, etcd: {argOverrides: {quota-backend-bytes: 8589934592}}}`},
-		{``, inSections(everywhere, "apiServer", "etcd", "kubeControllerManager", "controllerManager", "hooks")},
+		{``, `dns: {provider: none}`, `dns: {provider: aws-route53, zoneName: example.com, check: strict, aws: {region: "1", zoneID: "2"}}`,
+			`dns: {provider: google-clouddns, existingSecret: "1", check: off}`, `dns: {config: "[Global]\netcd-endpoints = http://etcd:2379\n", nameservers: [192.0.2.1]}`},
+		{``, `dns: {zoneName: "1", server: {replicas: 3, service: {type: NodePort, nodePort: 30053}}}`, `dns: {server: {service: {type: ClusterIP}, argOverrides: {quiet: true}, etcd: {argOverrides: {v: 1}}}}`,
+			`dns: {server: {service: {loadBalancerClass: "1", loadBalancerSourceRanges: [192.0.2.0/24], annotations: {example.com/cloud: "1"}}}}`},
+		{``, inSections(everywhere, controlPlaneSections...)},
 	}, common...),
 	member: append([]factor{
 		{``, `credentials: {existingSecret: "1", key: "2", context: "3"}`, `credentials: {kubeconfig: "a: 1\n---\nb: 2\n", key: "1"}`, `credentials: {inCluster: true}`},
@@ -49,9 +56,28 @@ var factors = map[string][]factor{
 	}, common...),
 }
 
-// inSections gives each section the same values.
+// controlPlaneSections are those of all pods of the control plane.
+var controlPlaneSections = []string{"apiServer", "etcd", "kubeControllerManager", "controllerManager", "dns.server", "dns.server.etcd", "hooks"}
+
+// inSections gives each section the same values, as a document in YAML.
 func inSections(values string, sections ...string) string {
-	return strings.Join(sections, ":"+values) + ":" + values
+	all := map[string]any{}
+	for _, section := range sections {
+		given, err := chartutil.ReadValues([]byte(values))
+		if err != nil {
+			panic(err) // it is written here
+		}
+		var nested any = given.AsMap()
+		for _, key := range slices.Backward(strings.Split(section, ".")) {
+			nested = map[string]any{key: nested}
+		}
+		all = chartutil.MergeTables(nested.(map[string]any), all)
+	}
+	text, err := yaml.Marshal(all)
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
 }
 
 // names are releases whose names and namespaces are hard on YAML or on Kubernetes' limits; values are what such a name needs.

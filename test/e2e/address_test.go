@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -26,17 +27,20 @@ func TestLoadBalancer(t *testing.T) {
 	start := time.Now()
 	said := f.must(t, "install", f.name, clusters.ControlPlaneChart, "--timeout", "4m", "--set", keeperAtRest, "--set", "apiServer.service.addressTimeoutSeconds=5")
 	t.Logf("the install without an address took %s", time.Since(start).Round(time.Second))
-	require.Contains(t, said, "has no address yet")
+	require.Contains(t, said, "Service "+f.namespace+"/fellowship-apiserver of type LoadBalancer has no address yet")
+	require.Contains(t, said, "Service "+f.namespace+"/fellowship-dns of type LoadBalancer has no address yet")
 	require.Equal(t, "https://fellowship-apiserver."+f.namespace+".svc:443", f.publishedServer(t))
 	f.waitForRollouts(t)
 
-	const address = "10.213.1.200"
-	require.NoError(t, f.setAddress(t.Context(), address))
+	const address, ofDNS = "10.213.1.200", "10.213.1.201"
+	require.NoError(t, f.setAddress(t.Context(), "apiserver", address))
+	require.NoError(t, f.setAddress(t.Context(), "dns", ofDNS))
 	f.keep(t)
 	f.requirePublished(t, address)
+	require.Equal(t, ofDNS+":53", f.nameservers(t))
 }
 
-// TestLateLoadBalancer gets its address two minutes after the install began, which waits for it: the kubeconfig and the certificate carry it.
+// TestLateLoadBalancer gets its addresses two minutes after the install began, which waits for them: the kubeconfig and the certificate carry the API's, and the DNS's is published.
 func TestLateLoadBalancer(t *testing.T) {
 	if !matrix.Whole() {
 		return // two minutes of waiting; TestLoadBalancer has an address that comes later still
@@ -44,19 +48,22 @@ func TestLateLoadBalancer(t *testing.T) {
 	f := newFellowship(t, "helm")
 	clusters.LocalCluster(t, "load-balancer", f.host.Name, "off")
 	t.Cleanup(func() { clusters.LocalCluster(t, "load-balancer", f.host.Name, "on") })
-	const address = "10.213.1.201"
+	const address, ofDNS = "10.213.1.202", "10.213.1.203"
 	set := make(chan error, 1)
-	timer := time.AfterFunc(2*time.Minute, func() { set <- f.setAddress(context.Background(), address) })
+	timer := time.AfterFunc(2*time.Minute, func() {
+		set <- errors.Join(f.setAddress(context.Background(), "apiserver", address), f.setAddress(context.Background(), "dns", ofDNS))
+	})
 	defer timer.Stop()
 	f.must(t, "install", f.name, clusters.ControlPlaneChart, "--timeout", "4m30s", "--set", keeperAtRest, "--set", "apiServer.service.addressTimeoutSeconds=200")
-	require.NoError(t, <-set, "the install ended before its address came")
+	require.NoError(t, <-set, "the install ended before its addresses came")
 	f.requirePublished(t, address)
+	require.Equal(t, ofDNS+":53", f.nameservers(t))
 }
 
-// setAddress gives the API's Service an address, as a load balancer does.
-func (f *fellowship) setAddress(ctx context.Context, address string) error {
+// setAddress gives a component's Service an address, as a load balancer does.
+func (f *fellowship) setAddress(ctx context.Context, component, address string) error {
 	var service corev1.Service
-	if err := f.host.Get(ctx, client.ObjectKey{Namespace: f.namespace, Name: f.name + "-apiserver"}, &service); err != nil {
+	if err := f.host.Get(ctx, client.ObjectKey{Namespace: f.namespace, Name: f.name + "-" + component}, &service); err != nil {
 		return err
 	}
 	service.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: address}}
@@ -77,7 +84,8 @@ func (f *fellowship) requirePublished(t *testing.T, address string) {
 func TestServiceTypes(t *testing.T) {
 	f := newFellowship(t, "helm")
 
-	f.install(t, "--set", "apiServer.service.type=NodePort")
+	f.install(t, "--set", "apiServer.service.type=NodePort", "--set", "dns.server.service.type=NodePort")
+	require.Regexp(t, `^10\.213\.1\.1:3\d{4}$`, f.nameservers(t))
 	node := f.publishedServer(t)
 	require.Regexp(t, `^https://10\.213\.1\.1:3\d{4}$`, node)
 	require.NoError(t, f.api(t).Get(t.Context(), client.ObjectKey{Name: "default"}, &corev1.Namespace{}))
@@ -88,8 +96,19 @@ func TestServiceTypes(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, certificate.VerifyHostname("rivendell.example.com"))
 
-	f.install(t, "--set", "apiServer.service.type=ClusterIP")
+	f.install(t, "--set", "apiServer.service.type=ClusterIP", "--set", "dns.server.service.type=ClusterIP")
 	require.Equal(t, "https://fellowship-apiserver."+f.namespace+".svc:443", f.publishedServer(t))
+	var service corev1.Service
+	require.NoError(t, f.host.Get(t.Context(), client.ObjectKey{Namespace: f.namespace, Name: "fellowship-dns"}, &service))
+	require.Equal(t, service.Spec.ClusterIP+":53", f.nameservers(t))
+}
+
+// nameservers are those of the federation's own DNS.
+func (f *fellowship) nameservers(t *testing.T) string {
+	t.Helper()
+	var published corev1.ConfigMap
+	require.NoError(t, f.host.Get(t.Context(), client.ObjectKey{Namespace: f.namespace, Name: "fellowship-nameservers"}, &published))
+	return published.Data["nameservers"]
 }
 
 // publishedServer is the address in the administrator's kubeconfig.

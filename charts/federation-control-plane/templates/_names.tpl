@@ -37,3 +37,10 @@ https://{{ .Release.Name }}-apiserver.{{ .Release.Namespace }}.svc:{{ .Values.ap
   mountPath: /etc/federation/client
   readOnly: true
 {{- end }}
+
+{{/* Says `true` where the chart runs the federation's own DNS, and nothing elsewhere; as values.DNS.Own does. */}}
+{{- define "controlPlane.ownDNS" -}}
+{{- with .Values.dns }}
+{{- if and (eq .provider "coredns") (not .config) (not .existingSecret) (not .coredns.etcdEndpoints) }}true{{ end }}
+{{- end }}
+{{- end }}

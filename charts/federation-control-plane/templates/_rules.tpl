@@ -6,6 +6,14 @@ Rules of the hooks' roles. The Secrets are those of pkg/controlplane's table; a 
 {{- range tuple "ca" "etcd-ca" "front-proxy-ca" "service-account" "apiserver-tls" "apiserver-etcd-client" "front-proxy-client" "etcd-tls" "etcd-peer" "kube-controller-manager" "controller-manager" "bootstrap" "admin" "registrar" }}
 - {{ $.Release.Name }}-{{ . }}
 {{- end }}
+{{- include "controlPlane.dnsSecrets" . }}
+{{- end }}
+
+{{/* Those of the federation's own DNS. */}}
+{{- define "controlPlane.dnsSecrets" -}}
+{{- range tuple "dns-etcd-ca" "dns-etcd-tls" "dns-etcd-client" }}
+- {{ $.Release.Name }}-{{ . }}
+{{- end }}
 {{- end }}
 
 {{/* To keep the certificates, the serving one with the addresses under which the API is reached. An object that is created by apply can be limited to names. */}}
@@ -28,6 +36,27 @@ Rules of the hooks' roles. The Secrets are those of pkg/controlplane's table; a 
   verbs: [list]
 {{- end }}
 
+{{/* To keep the configuration of the DNS provider, read from another Secret if one is named; without a provider there is none. */}}
+{{- define "controlPlane.dnsRules" -}}
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [{{ .Release.Name }}-dns-provider]
+  verbs: {{ eq .Values.dns.provider "none" | ternary "[get, delete]" "[get, create, patch]" }}
+{{- with .Values.dns.existingSecret }}
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [{{ . | quote }}]
+  verbs: [get]
+{{- end }}
+{{- end }}
+
+{{/* To make what the pods mount. */}}
+{{- define "controlPlane.prepareRules" -}}
+{{ include "controlPlane.certificateRules" . }}
+{{ include "controlPlane.dnsRules" . }}
+{{- end }}
+
+{{/* To publish where the API is reached, and the federation's own DNS, whose pods are replaced when its certificate was renewed. */}}
 {{- define "controlPlane.publishRules" -}}
 {{ include "controlPlane.certificateRules" . }}
 - apiGroups: [""]
@@ -40,22 +69,52 @@ Rules of the hooks' roles. The Secrets are those of pkg/controlplane's table; a 
   resources: [persistentvolumeclaims]
   resourceNames: [{{ include "controlPlane.etcdClaim" . | quote }}]
   verbs: [get]
+{{- if include "controlPlane.ownDNS" . }}
+- apiGroups: [""]
+  resources: [services]
+  resourceNames: [{{ .Release.Name }}-dns]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [configmaps]
+  resourceNames: [{{ .Release.Name }}-nameservers]
+  verbs: [get, create, patch]
+- apiGroups: [apps]
+  resources: [deployments]
+  resourceNames: [{{ .Release.Name }}-dns]
+  verbs: [get, patch]
+{{- end }}
 {{- end }}
 
-{{/* To keep certificates and addresses, and to restart an API server whose data is gone. */}}
+{{/* To remove what the federation's own DNS had where it has none any more; the certificates may be read anyway. */}}
+{{- define "controlPlane.removeDNSRules" -}}
+{{- if not (include "controlPlane.ownDNS" .) }}
+- apiGroups: [""]
+  resources: [configmaps]
+  resourceNames: [{{ .Release.Name }}-nameservers]
+  verbs: [get, delete]
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames:
+    {{- include "controlPlane.dnsSecrets" . | nindent 4 }}
+  verbs: [delete]
+{{- end }}
+{{- end }}
+
+{{/* To keep certificates, the DNS provider's configuration and addresses, and to restart an API server whose data is gone. */}}
 {{- define "controlPlane.keeperRules" -}}
 {{ include "controlPlane.publishRules" . }}
+{{ include "controlPlane.dnsRules" . }}
 - apiGroups: [apps]
   resources: [deployments]
   resourceNames: [{{ .Release.Name }}-apiserver]
   verbs: [get, patch]
 {{- end }}
 
-{{/* To let the members go, with the registrar's kubeconfig; the members' credentials are lent by join, a Secret at a time. */}}
+{{/* To let the members go, with the registrar's kubeconfig, and to remove the DNS records; the members' credentials are lent by join, a Secret at a time. */}}
 {{- define "controlPlane.teardownRules" -}}
 - apiGroups: [""]
   resources: [secrets]
-  resourceNames: [federation-registrars]
+  resourceNames: [federation-registrars, {{ .Release.Name }}-dns-provider]
   verbs: [get]
 {{- end }}
 
@@ -65,11 +124,16 @@ Rules of the hooks' roles. The Secrets are those of pkg/controlplane's table; a 
   resourceNames:
     {{- include "controlPlane.certificateSecrets" . | nindent 4 }}
     - {{ .Release.Name }}-kubeconfig
+    - {{ .Release.Name }}-dns-provider
   verbs: [get, delete]
 - apiGroups: [""]
   resources: [secrets]
   resourceNames: [federation-registrars]
   verbs: [get, patch, delete]
+- apiGroups: [""]
+  resources: [configmaps]
+  resourceNames: [{{ .Release.Name }}-nameservers]
+  verbs: [get, delete]
 - apiGroups: [batch]
   resources: [jobs]
   resourceNames: [{{ .Release.Name }}-prepare, {{ .Release.Name }}-publish, {{ .Release.Name }}-teardown]
@@ -86,5 +150,13 @@ Rules of the hooks' roles. The Secrets are those of pkg/controlplane's table; a 
   resourceNames:
     {{- include "controlPlane.certificateSecrets" . | nindent 4 }}
     - {{ .Release.Name }}-kubeconfig
+  verbs: [get]
+{{- end }}
+
+{{/* What the members' DNS is to know of the federation. */}}
+{{- define "controlPlane.controllerManagerRules" -}}
+- apiGroups: [""]
+  resources: [configmaps]
+  resourceNames: [{{ .Release.Name }}-federation, {{ .Release.Name }}-nameservers]
   verbs: [get]
 {{- end }}

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -42,6 +43,7 @@ func newStatus(cluster *v1beta1.Cluster, r result) v1beta1.ClusterStatus {
 	if len(cluster.Spec.Zones) > 0 {
 		status.Zones = slices.Compact(slices.Sorted(slices.Values(cluster.Spec.Zones)))
 	}
+	status.ZoneNames = strings.Join(status.Zones, ",")
 	return status
 }
 

@@ -76,6 +76,7 @@ func TestStatusFacts(t *testing.T) {
 	status := newStatus(cluster, well)
 	require.Equal(t, "west", status.Region)
 	require.Equal(t, []string{"y", "z"}, status.Zones)
+	require.Equal(t, "y,z", status.ZoneNames)
 	cluster.Spec.Region = "east"
 	require.Equal(t, "east", newStatus(cluster, well).Region)
 

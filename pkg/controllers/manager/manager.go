@@ -29,6 +29,8 @@ import (
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 	"github.com/fedhelm/fedhelm/pkg/controllers/cluster"
 	"github.com/fedhelm/fedhelm/pkg/controllers/clusterclient"
+	"github.com/fedhelm/fedhelm/pkg/controllers/clusterdns"
+	"github.com/fedhelm/fedhelm/pkg/controllers/service"
 	"github.com/fedhelm/fedhelm/pkg/controllers/sync"
 )
 
@@ -74,10 +76,11 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return fmt.Errorf("kubeconfig of the federation: %w", err)
 	}
-	members, err := o.members(userAgent)
+	host, err := o.host(userAgent)
 	if err != nil {
-		return err
+		return fmt.Errorf("configuration of the host cluster: %w", err)
 	}
+	members := o.members(host, userAgent)
 	mgr, err := o.newManager(federation, logger)
 	if err != nil {
 		return err
@@ -87,8 +90,19 @@ func Run(ctx context.Context, o Options) error {
 			return fmt.Errorf("controller of Clusters: %w", err)
 		}
 	}
+	if o.enabled(clusterdns.Name) {
+		options := clusterdns.Options{Federation: o.FederationName, ConfigMaps: host.ConfigMaps(o.Namespace), Period: o.ClusterMonitorPeriod}
+		if err := clusterdns.Add(mgr, members, options); err != nil {
+			return fmt.Errorf("controller of the Clusters' DNS: %w", err)
+		}
+	}
 	if err := sync.Add(mgr, members, o.syncOptions()); err != nil {
 		return fmt.Errorf("controllers of federated objects: %w", err)
+	}
+	if o.enabled(service.Name) {
+		if err := service.Add(mgr, members, o.serviceOptions()); err != nil {
+			return fmt.Errorf("controllers of federated Services: %w", err)
+		}
 	}
 	logger.Info("starting", "program", v1beta1.ControllerManager, "version", Version, "federation", o.FederationName)
 	return mgr.Start(ctx)
@@ -165,28 +179,29 @@ func readyz(mgr ctrl.Manager) (healthz.Checker, error) {
 	}, nil
 }
 
+// host makes the client of the host cluster.
+func (o *Options) host(userAgent string) (*clientcorev1.CoreV1Client, error) {
+	config, err := restConfig(o.HostKubeconfig, userAgent)
+	if err != nil {
+		return nil, err
+	}
+	return clientcorev1.NewForConfig(config)
+}
+
 // members makes the registry of the members' clients, which reads credentials
 // from the host cluster.
-func (o *Options) members(userAgent string) (*clusterclient.Registry, error) {
-	host, err := restConfig(o.HostKubeconfig, userAgent)
-	if err != nil {
-		return nil, fmt.Errorf("configuration of the host cluster: %w", err)
-	}
-	core, err := clientcorev1.NewForConfig(host)
-	if err != nil {
-		return nil, fmt.Errorf("configuration of the host cluster: %w", err)
-	}
+func (o *Options) members(host *clientcorev1.CoreV1Client, userAgent string) *clusterclient.Registry {
 	ip := o.ClientIP
 	if ip == nil {
 		// Without one only addresses for everyone are taken.
 		ip, _ = utilnet.ChooseHostInterface()
 	}
 	return clusterclient.New(clusterclient.Options{
-		Secrets:   core.Secrets(o.Namespace),
+		Secrets:   host.Secrets(o.Namespace),
 		Namespace: o.Namespace,
 		ClientIP:  ip,
 		UserAgent: userAgent,
-	}), nil
+	})
 }
 
 // restConfig reads a kubeconfig, or without one takes the pod's service account.

@@ -7,13 +7,17 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 	cliflag "k8s.io/component-base/cli/flag"
 
 	"github.com/fedhelm/fedhelm/pkg/controllers/cluster"
+	"github.com/fedhelm/fedhelm/pkg/controllers/clusterdns"
+	"github.com/fedhelm/fedhelm/pkg/controllers/service"
 	"github.com/fedhelm/fedhelm/pkg/controllers/sync"
+	"github.com/fedhelm/fedhelm/pkg/dnsrecords"
 	"github.com/fedhelm/fedhelm/pkg/federatedtypes"
 )
 
@@ -45,6 +49,14 @@ type Options struct {
 	Sync           sync.Options
 	FederatedTypes []string
 
+	// DNSProvider has the zone with the records of federated Services; empty or "none" keeps no records. DNSProviderConfig is the path of its
+	// configuration, which is read again when it, or a file beside it, changes.
+	DNSProvider, DNSProviderConfig string
+	// DNSCheck says whether it is tried if the zone may be written, before there is anything to write.
+	DNSCheck bool
+	// Service is about federated Services; its ZoneName is --zone-name.
+	Service service.Options
+
 	LeaderElect                               bool
 	LeaseDuration, RenewDeadline, RetryPeriod time.Duration
 
@@ -66,6 +78,8 @@ func defaults() Options {
 		Thresholds:             cluster.Thresholds{Failure: 3, Success: 1},
 		Controllers:            map[string]bool{},
 		Sync:                   sync.DefaultOptions(),
+		DNSCheck:               true,
+		Service:                service.DefaultOptions(),
 		LeaderElect:            true,
 		LeaseDuration:          15 * time.Second,
 		RenewDeadline:          10 * time.Second,
@@ -82,7 +96,7 @@ func (o *Options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.FederationName, "federation-name", o.FederationName, "the federation's name (required)")
 	f.StringVar(&o.Namespace, "namespace", o.Namespace, "namespace of the control plane in the host cluster, with the members' credentials Secrets (default: $POD_NAMESPACE)")
 	f.IPVar(&o.ClientIP, "client-ip", o.ClientIP, "address of this program, by which a member's server address is chosen from its clientCIDRs (default: $POD_IP)")
-	f.DurationVar(&o.ClusterMonitorPeriod, "cluster-monitor-period", o.ClusterMonitorPeriod, "time between two probes of a member that is Ready; after a failure at most a quarter of it")
+	f.DurationVar(&o.ClusterMonitorPeriod, "cluster-monitor-period", o.ClusterMonitorPeriod, "time between two probes of a member that is Ready, and between two looks at its DNS; after a failed probe at most a quarter of it")
 	f.IntVar(&o.Thresholds.Failure, "cluster-failure-threshold", o.Thresholds.Failure, "failed probes in a row after which a Ready member is no longer Ready")
 	f.IntVar(&o.Thresholds.Success, "cluster-success-threshold", o.Thresholds.Success, "successful probes in a row after which a member that is not Ready is Ready")
 	f.Var(cliflag.NewMapStringBool(&o.Controllers), "controllers", fmt.Sprintf("controllers to turn on or off, as name=true|false,...; all are on by default; known are: %v", known(federatedtypes.Defaults())))
@@ -92,6 +106,13 @@ func (o *Options) addFlags(f *pflag.FlagSet) {
 	f.IntVar(&o.Sync.Concurrency, "concurrent-syncs", o.Sync.Concurrency, "objects of a type, and copies in a member, that are worked on at once")
 	f.DurationVar(&o.Sync.UnschedulableAfter, "unschedulable-after", o.Sync.UnschedulableAfter, "how long a pod waits for a node before its replica is asked of another member")
 	f.DurationVar(&o.Sync.HPAForbiddenWindow, "hpa-scale-forbidden-window", o.Sync.HPAForbiddenWindow, "how long an HPA that has just scaled neither gives nor takes replicas")
+	f.StringVar(&o.DNSProvider, "dns-provider", o.DNSProvider, "provider of the federation's DNS zone, which gets a record for each federated Service: google-clouddns, aws-route53, coredns, rfc2136, azure, webhook or none (default none)")
+	f.StringVar(&o.DNSProviderConfig, "dns-provider-config", o.DNSProviderConfig, "file with the provider's configuration, with those that it names beside it; they are read again as they change")
+	f.BoolVar(&o.DNSCheck, "dns-check", o.DNSCheck, "write, read and delete a record of our own to see whether the zone may be written, before there is anything else to write")
+	f.StringVar(&o.Service.ZoneName, "zone-name", o.Service.ZoneName, "name of the federation's DNS zone; the trailing dot may be left out (required with --dns-provider)")
+	f.DurationVar(&o.Service.CheckPeriod, "dns-check-period", o.Service.CheckPeriod, "time between two looks whether all records are still in the zone")
+	f.DurationVar(&o.Service.ResolvePeriod, "load-balancer-resolve-period", o.Service.ResolvePeriod, "time between two resolutions of a load balancer that has a host name")
+	f.StringVar(&o.Service.Resolver, "load-balancer-resolver", o.Service.Resolver, "DNS server, ip:port, that is asked for the host names of load balancers (default: the system's)")
 	f.BoolVar(&o.LeaderElect, "leader-elect", o.LeaderElect, "run the controllers only while holding the lease in the federation's API")
 	f.DurationVar(&o.LeaseDuration, "leader-elect-lease-duration", o.LeaseDuration, "how long others wait for a leader that does not renew its lease")
 	f.DurationVar(&o.RenewDeadline, "leader-elect-renew-deadline", o.RenewDeadline, "how long the leader tries to renew its lease before it exits")
@@ -122,6 +143,18 @@ func (o *Options) validate() error {
 		return fmt.Errorf("--concurrent-syncs %d is too low: give 1 or more", o.Sync.Concurrency)
 	case o.Sync.UnschedulableAfter < time.Second:
 		return fmt.Errorf("--unschedulable-after %v is too short: give 1s or more", o.Sync.UnschedulableAfter)
+	case o.keepsDNS() && strings.Trim(o.Service.ZoneName, ".") == "":
+		return fmt.Errorf("--zone-name is missing: name the zone for the records of DNS provider %s", o.DNSProvider)
+	case o.keepsDNS() && !dnsrecords.IsZone(o.Service.ZoneName):
+		return fmt.Errorf("--zone-name %q is no DNS name: give letters, digits and dashes, with dots between, such as federation.example.com", o.Service.ZoneName)
+	case o.keepsDNS() && o.DNSProviderConfig == "":
+		return fmt.Errorf("--dns-provider-config is missing: name the file with the configuration of DNS provider %s", o.DNSProvider)
+	case o.Service.CheckPeriod < time.Second:
+		return fmt.Errorf("--dns-check-period %v is too short: give 1s or more", o.Service.CheckPeriod)
+	case o.Service.ResolvePeriod < time.Second:
+		return fmt.Errorf("--load-balancer-resolve-period %v is too short: give 1s or more", o.Service.ResolvePeriod)
+	case o.Service.Resolver != "" && !isAddressAndPort(o.Service.Resolver):
+		return fmt.Errorf("--load-balancer-resolver %q is no address: give ip:port", o.Service.Resolver)
 	case o.RetryPeriod <= 0 || o.RenewDeadline <= o.RetryPeriod*6/5 || o.LeaseDuration <= o.RenewDeadline:
 		return fmt.Errorf("leader election's times do not fit: the lease duration (%v) must exceed the renew deadline (%v), and that 1.2 times the retry period (%v)",
 			o.LeaseDuration, o.RenewDeadline, o.RetryPeriod)
@@ -159,7 +192,7 @@ func (o *Options) handler() slog.Handler {
 
 // known are the names of --controllers: those of the types are v1's.
 func known(types []*federatedtypes.Type) []string {
-	names := []string{cluster.Name}
+	names := []string{cluster.Name, clusterdns.Name, service.DNSName}
 	for _, t := range types {
 		names = append(names, t.Name())
 	}

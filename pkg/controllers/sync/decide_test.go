@@ -104,11 +104,10 @@ func TestDecideWhereNothingIsKnown(t *testing.T) {
 	w.unlisted(watched)
 	require.Equal(t, "what is in the cluster is being read", m.decide(key, e).why)
 	require.False(t, m.knows(of))
-	failed := func(err error) { watched.failure.Store(&err) }
-	failed(errors.New("no route"))
+	watched.Note(errors.New("no route"))
 	require.Equal(t, "cannot list configmaps: no route", m.decide(key, e).why)
 	require.False(t, m.knows(of))
-	failed(apierrors.NewNotFound(schema.GroupResource{Resource: "configmaps"}, ""))
+	watched.Note(apierrors.NewNotFound(schema.GroupResource{Resource: "configmaps"}, ""))
 	require.Equal(t, "the cluster does not serve /v1, Resource=configmaps", m.decide(key, e).why)
 	require.Equal(t, wait, m.decide(key, e).action)
 	require.True(t, m.knows(of), "it has none")

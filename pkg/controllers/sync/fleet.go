@@ -109,7 +109,7 @@ func (m *member) unserved() (here, there []string, known bool) {
 	known = true
 	for k, w := range m.objects {
 		switch name := k.GroupVersionResource.GroupVersion().String() + "/" + k.Resource; {
-		case !k.objects.served():
+		case !k.objects.Served():
 			here = append(here, name)
 		case !m.serves(k):
 			there = append(there, name)

@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
+	"github.com/fedhelm/fedhelm/pkg/controllers/watch"
 	"github.com/fedhelm/fedhelm/pkg/federatedtypes"
 	"github.com/fedhelm/fedhelm/pkg/placement"
 )
@@ -31,7 +32,7 @@ const finalizerOrphan = metav1.FinalizerOrphanDependents
 type kind struct {
 	*federatedtypes.Type
 	*syncer
-	objects *watched
+	objects *watch.Objects
 	queue   workqueue.TypedRateLimitingInterface[types.NamespacedName]
 
 	mutex   sync.Mutex
@@ -92,7 +93,7 @@ type report struct {
 
 func (s *syncer) addKind(mgr ctrl.Manager, t *federatedtypes.Type) (*kind, error) {
 	k := &kind{Type: t, syncer: s, entries: map[types.NamespacedName]*entry{}}
-	k.objects = newWatched(s.federation, t.GroupVersionResource, "", toFederated, func(name types.NamespacedName, object any) {
+	k.objects = watch.New(s.federation, t.GroupVersionResource, "", toFederated, func(name types.NamespacedName, object any) {
 		if full, ok := object.(*unstructured.Unstructured); ok && full.GetDeletionTimestamp() != nil && slices.Contains(full.GetFinalizers(), finalizerOrphan) {
 			k.entry(name).setOrphan()
 		}
@@ -167,7 +168,7 @@ func (k *kind) allEntries() []*entry {
 }
 
 func (k *kind) object(name types.NamespacedName) *unstructured.Unstructured {
-	object, _ := k.objects.get(name).(*unstructured.Unstructured)
+	object, _ := k.objects.Get(name).(*unstructured.Unstructured)
 	return object
 }
 

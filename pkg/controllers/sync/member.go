@@ -25,6 +25,7 @@ import (
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 	"github.com/fedhelm/fedhelm/pkg/controllers/clusterclient"
+	"github.com/fedhelm/fedhelm/pkg/controllers/watch"
 	"github.com/fedhelm/fedhelm/pkg/federatedtypes"
 )
 
@@ -34,7 +35,7 @@ type member struct {
 	name    string
 	client  *clusterclient.Member
 	api     dynamic.Interface
-	objects map[*kind]*watched
+	objects map[*kind]*watch.Objects
 	// run starts it, end ends it and waits until it has.
 	run, end func()
 	queue    atomic.Pointer[workqueue.TypedRateLimitingInterface[objectKey]]
@@ -52,10 +53,10 @@ func (s *syncer) startMember(of *clusterclient.Member) (*member, error) {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(s.context)
-	m := &member{syncer: s, name: of.Name, client: of, api: api, objects: map[*kind]*watched{}, since: time.Now()}
+	m := &member{syncer: s, name: of.Name, client: of, api: api, objects: map[*kind]*watch.Objects{}, since: time.Now()}
 	selector := v1beta1.LabelFederated + "=" + s.options.FederationName
 	for _, k := range s.kinds {
-		m.objects[k] = newWatched(api, k.GroupVersionResource, selector, toCopy(k.Type), func(name types.NamespacedName, object any) {
+		m.objects[k] = watch.New(api, k.GroupVersionResource, selector, toCopy(k.Type), func(name types.NamespacedName, object any) {
 			if c, ok := object.(*memberCopy); ok {
 				m.changed(objectKey{k, name}, c)
 			}
@@ -144,11 +145,11 @@ func (m *member) knows(k *kind) bool {
 	return w.HasSynced() || !m.serves(k) || time.Since(m.since) > settleTime
 }
 
-func (m *member) serves(k *kind) bool { return m.objects[k].served() }
+func (m *member) serves(k *kind) bool { return m.objects[k].Served() }
 
 // copyOf is the member's copy as the watch tells, nil if there is none.
 func (m *member) copyOf(key objectKey) *memberCopy {
-	c, _ := m.objects[key.kind].get(key.NamespacedName).(*memberCopy)
+	c, _ := m.objects[key.kind].Get(key.NamespacedName).(*memberCopy)
 	return c
 }
 
@@ -227,7 +228,7 @@ func (m *member) judge(key objectKey, p plan, planned bool, r report) decision {
 	}
 	if w := m.objects[key.kind]; !w.HasSynced() {
 		d.action, d.why = wait, "what is in the cluster is being read"
-		if err := w.failed(); err != nil {
+		if err := w.Failed(); err != nil {
 			d.why = fmt.Sprintf("cannot list %s: %s", key.kind.Name(), explain(err))
 		}
 		if !m.serves(key.kind) {

@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/yaml"
 
+	"github.com/fedhelm/fedhelm/pkg/controllers/watch"
 	"github.com/fedhelm/fedhelm/pkg/federatedtypes"
 )
 
@@ -31,7 +32,7 @@ type listed struct{ cache.SharedIndexInformer }
 
 func (listed) HasSynced() bool                 { return true }
 func (listed) LastSyncResourceVersion() string { return "100" }
-func (w world) unlisted(of *watched) {
+func (w world) unlisted(of *watch.Objects) {
 	of.SharedIndexInformer = of.SharedIndexInformer.(listed).SharedIndexInformer
 }
 
@@ -42,19 +43,19 @@ func newWorld(t *testing.T, names ...string) world {
 	require.NoError(t, err)
 	w := world{t, &syncer{options: DefaultOptions(), kinds: map[schema.GroupResource]*kind{}, members: map[string]*member{}, uid: "federation"}}
 	w.options.FederationName = "fellowship"
-	watch := func(of *federatedtypes.Type) *watched {
-		watched := newWatched(nowhere, of.GroupVersionResource, "", toFederated, func(types.NamespacedName, any) {}, nil)
+	listedOf := func(of *federatedtypes.Type) *watch.Objects {
+		watched := watch.New(nowhere, of.GroupVersionResource, "", toFederated, func(types.NamespacedName, any) {}, nil)
 		watched.SharedIndexInformer = listed{watched.SharedIndexInformer}
 		return watched
 	}
 	for _, of := range federatedtypes.Defaults() {
-		w.kinds[of.GroupResource()] = &kind{Type: of, syncer: w.syncer, entries: map[types.NamespacedName]*entry{}, objects: watch(of)}
+		w.kinds[of.GroupResource()] = &kind{Type: of, syncer: w.syncer, entries: map[types.NamespacedName]*entry{}, objects: listedOf(of)}
 	}
 	for _, name := range names {
 		w.fleet = append(w.fleet, fleetMember{name: name, ready: true, labels: labels.Set{"name": name}})
-		w.members[name] = &member{syncer: w.syncer, name: name, objects: map[*kind]*watched{}, since: time.Now()}
+		w.members[name] = &member{syncer: w.syncer, name: name, objects: map[*kind]*watch.Objects{}, since: time.Now()}
 		for _, k := range w.kinds {
-			w.members[name].objects[k] = watch(k.Type)
+			w.members[name].objects[k] = listedOf(k.Type)
 		}
 	}
 	return w

@@ -14,7 +14,7 @@ import (
 // +kubebuilder:printcolumn:name="Version",type=string,JSONPath=`.status.version`
 // +kubebuilder:printcolumn:name="Region",type=string,JSONPath=`.status.region`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
-// +kubebuilder:printcolumn:name="Zones",type=string,JSONPath=`.status.zones`,priority=1
+// +kubebuilder:printcolumn:name="Zones",type=string,JSONPath=`.status.zoneNames`,priority=1
 // +kubebuilder:printcolumn:name="Server",type=string,JSONPath=`.spec.serverAddressByClientCIDRs[0].serverAddress`,priority=1
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="a cluster's name must be an RFC 1035 label: at most 63 lower case letters, digits or '-', starting with a letter and ending with a letter or digit"
 type Cluster struct {
@@ -77,7 +77,51 @@ type ClusterSpec struct {
 	// +optional
 	// +kubebuilder:default=Orphan
 	UnjoinPolicy UnjoinPolicy `json:"unjoinPolicy,omitempty"`
+
+	// ClusterDNS says where the member's own DNS is configured. join writes it
+	// when it has told that DNS of the federation; from then on the controllers
+	// keep it up to date. Without it they leave it alone.
+	// +optional
+	ClusterDNS *ClusterDNS `json:"clusterDNS,omitempty"`
 }
+
+// ClusterDNS is where and how a member's own DNS is told of the federation.
+type ClusterDNS struct {
+	// Mode is what join was told, or found out: never "auto".
+	// +required
+	Mode ClusterDNSMode `json:"mode"`
+
+	// ClusterDomain is the DNS domain of the member.
+	// +optional
+	// +kubebuilder:default=cluster.local
+	// +kubebuilder:validation:MaxLength=253
+	ClusterDomain string `json:"clusterDomain,omitempty"`
+
+	// Template is a Go template of the CoreDNS text; empty stands for the
+	// built-in one.
+	// +optional
+	// +kubebuilder:validation:MaxLength=65536
+	Template string `json:"template,omitempty"`
+}
+
+// ClusterDNSMode is a place where a member's own DNS is configured.
+//
+// +kubebuilder:validation:Enum=kube-dns;coredns-custom;coredns;none
+type ClusterDNSMode string
+
+const (
+	// ClusterDNSKubeDNS is ConfigMap kube-system/kube-dns, into which our entries
+	// are merged.
+	ClusterDNSKubeDNS ClusterDNSMode = "kube-dns"
+	// ClusterDNSCustom is a key of our own in ConfigMap
+	// kube-system/coredns-custom.
+	ClusterDNSCustom ClusterDNSMode = "coredns-custom"
+	// ClusterDNSCoreDNS is a marked block of the Corefile in ConfigMap
+	// kube-system/coredns.
+	ClusterDNSCoreDNS ClusterDNSMode = "coredns"
+	// ClusterDNSNone leaves the member's DNS alone.
+	ClusterDNSNone ClusterDNSMode = "none"
+)
 
 // ServerAddressByClientCIDR is an address of a member's API server, and the
 // clients that are to use it.
@@ -131,7 +175,7 @@ type ClusterStatus struct {
 	// +optional
 	Phase ClusterPhase `json:"phase,omitempty"`
 
-	// Conditions are Ready, Offline and TypesServed.
+	// Conditions are Ready, Offline, TypesServed and DNSConfigured.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -147,6 +191,16 @@ type ClusterStatus struct {
 	// +listType=set
 	Zones []string `json:"zones,omitempty"`
 
+	// ZoneNames are the zones in one word, for people (the ZONES column).
+	// Programs read the zones.
+	// +optional
+	ZoneNames string `json:"zoneNames,omitempty"`
+
+	// ClusterDNS is what the member's own DNS is set to now, as far as this
+	// federation goes.
+	// +optional
+	ClusterDNS *ClusterDNSStatus `json:"clusterDNS,omitempty"`
+
 	// Version is the member's Kubernetes version, such as v1.37.2.
 	// +optional
 	Version string `json:"version,omitempty"`
@@ -154,6 +208,29 @@ type ClusterStatus struct {
 	// ObservedGeneration is the generation of the spec that this status is of.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+}
+
+// ClusterDNSStatus is what a member's own DNS knows of the federation. Domains
+// have no trailing dot.
+type ClusterDNSStatus struct {
+	// Mode is where it is written; "none" means that nothing is.
+	// +required
+	Mode ClusterDNSMode `json:"mode"`
+
+	// Zone is the federation's.
+	// +optional
+	Zone string `json:"zone,omitempty"`
+
+	// Nearest is the domain of the level of the federation's DNS that is nearest
+	// to the member: <zone>.<region>.<suffix>, <region>.<suffix> or <suffix>.
+	// +optional
+	Nearest string `json:"nearest,omitempty"`
+
+	// Nameservers are asked for names of the zone, each "ip" or "ip:port"; none
+	// for a zone in public DNS, or while they are not known.
+	// +optional
+	// +listType=atomic
+	Nameservers []string `json:"nameservers,omitempty"`
 }
 
 // ClusterPhase is a Cluster's conditions in one word.
@@ -184,6 +261,10 @@ const (
 	// ClusterOffline is True when the member does not answer, False when it
 	// does, Unknown when it could not be asked.
 	ClusterOffline = "Offline"
+	// ClusterDNSConfigured is True when the member's own DNS knows the
+	// federation as it is, False when somebody must act before it can. Clusters
+	// of mode "none", and those not looked at yet, do not have it.
+	ClusterDNSConfigured = "DNSConfigured"
 	// ClusterTypesServed is True when the federation's API and the member's
 	// serve all federated types, False when one of them lacks some, which the
 	// message names.
@@ -215,6 +296,17 @@ const (
 	ReasonAddressInvalid = "AddressInvalid"
 	// ReasonNotProbed is Offline=Unknown's.
 	ReasonNotProbed = "NotProbed"
+	// ReasonDNSConfigured is DNSConfigured=True's.
+	ReasonDNSConfigured = "DNSConfigured"
+	// ReasonDNSUnfit says that what the member's DNS has cannot take the
+	// federation: a Corefile that somebody broke, in our block or elsewhere, an
+	// entry of somebody else's in the way, a template that fails.
+	ReasonDNSUnfit = "DNSUnfit"
+	// ReasonDNSRefused says that the member's CoreDNS refused the text in a
+	// trial.
+	ReasonDNSRefused = "DNSRefused"
+	// ReasonDNSForbidden says that the member's API refuses the change.
+	ReasonDNSForbidden = "DNSForbidden"
 	// ReasonTypesServed is TypesServed=True's.
 	ReasonTypesServed = "TypesServed"
 	// ReasonTypesNotServed is TypesServed=False's.

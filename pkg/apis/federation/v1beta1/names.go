@@ -47,6 +47,21 @@ const (
 	ControllerManager = "federation-controller-manager"
 )
 
+// MemberRole names the federation's ClusterRole in a member, and its binding;
+// kubefed's name.
+func MemberRole(cluster, federation string) string {
+	return ControllerManager + ":" + federation + "-" + cluster + "-" + federation
+}
+
+// FederationConfigMap names the ConfigMap in which a control plane tells of its
+// federation: keys "name", "dnsZone" and "nameservers", separated by commas.
+func FederationConfigMap(federation string) string { return federation + "-federation" }
+
+// NameserversConfigMap names the ConfigMap with the addresses of the
+// federation's own DNS: key "nameservers", "ip:port" separated by spaces. It is
+// missing, or the key is, while they are not known.
+func NameserversConfigMap(federation string) string { return federation + "-nameservers" }
+
 // Annotations that people put on federated objects: v1's keys and formats.
 const (
 	// AnnotationClusterSelector says by the Clusters' labels where an object
@@ -72,6 +87,9 @@ const (
 	// AnnotationOrphan keeps in mind that an object is deleted with
 	// --cascade=orphan, of which the garbage collector removes the trace.
 	AnnotationOrphan = "federation.fedhelm.dev/orphan"
+	// AnnotationServiceIngresses says in JSON by which addresses a Service is
+	// reached in each cluster, see package dnsrecords; v1's key and format.
+	AnnotationServiceIngresses = "federation.kubernetes.io/service-ingresses"
 	// AnnotationClusters says in JSON where an object is:
 	// {"gondor":{"generation":3},"shire":{"generation":2,"error":"…"}}.
 	AnnotationClusters = "federation.fedhelm.dev/clusters"

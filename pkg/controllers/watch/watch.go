@@ -1,4 +1,5 @@
-package sync
+// Package watch keeps the objects of one type in one API at hand.
+package watch
 
 import (
 	"context"
@@ -15,34 +16,34 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// watched is the objects of one type in one API, kept up to date by a watch.
-type watched struct {
+// Objects are the objects of one type in one API, kept up to date by a watch.
+type Objects struct {
 	cache.SharedIndexInformer
-	// failure is the last answer to a list or watch, nil once they succeed.
+	// failure is why the last list or watch failed, nil once one succeeds.
 	failure atomic.Pointer[error]
 }
 
-// newWatched watches objects of a type by a label selector (empty for all). transform makes of each what is kept; changed hears of everything that
-// comes, changes or goes, with what is known of it; left, if any, of what it was before it changed.
-func newWatched(api dynamic.Interface, resource schema.GroupVersionResource, selector string, transform cache.TransformFunc, changed func(types.NamespacedName, any), left func(any)) *watched {
+// New watches objects of a type by a label selector (empty for all), once it is run. transform makes of each what is kept, which is a metav1.Object;
+// changed hears of everything that comes, changes or goes, with what is known of it; left, if any, of what it was before it changed.
+func New(api dynamic.Interface, resource schema.GroupVersionResource, selector string, transform cache.TransformFunc, changed func(types.NamespacedName, any), left func(any)) *Objects {
 	objects := api.Resource(resource)
-	w := &watched{}
-	noted := func(err error) error {
-		if err == nil {
-			w.failure.Store(nil)
-		}
-		return err
-	}
+	w := &Objects{}
 	w.SharedIndexInformer = cache.NewSharedIndexInformerWithOptions(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			options.LabelSelector = selector
 			list, err := objects.List(ctx, options)
-			return list, noted(err)
+			if err == nil {
+				w.Note(nil)
+			}
+			return list, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			options.LabelSelector = selector
 			events, err := objects.Watch(ctx, options)
-			return events, noted(err)
+			if err == nil {
+				w.Note(nil)
+			}
+			return events, err
 		},
 	}, &unstructured.Unstructured{}, cache.SharedIndexInformerOptions{
 		Indexers:          cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc},
@@ -50,7 +51,7 @@ func newWatched(api dynamic.Interface, resource schema.GroupVersionResource, sel
 	})
 	_ = w.SetTransform(transform) // fails only after the start
 	_ = w.SetWatchErrorHandlerWithContext(func(ctx context.Context, r *cache.Reflector, err error) {
-		w.failure.Store(&err)
+		w.Note(err)
 		cache.DefaultWatchErrorHandler(ctx, r, err)
 	})
 	hear := func(object any) {
@@ -74,21 +75,31 @@ func newWatched(api dynamic.Interface, resource schema.GroupVersionResource, sel
 	return w
 }
 
-// failed is why the objects are not known, nil if they are or will be soon.
-func (w *watched) failed() error {
+// Note keeps in mind how the last list or watch went.
+func (w *Objects) Note(err error) {
+	if err == nil {
+		w.failure.Store(nil)
+		return
+	}
+	w.failure.Store(&err)
+}
+
+// Failed is why the objects are not known, nil if they are or will be soon.
+func (w *Objects) Failed() error {
 	if err := w.failure.Load(); err != nil && !w.HasSynced() {
 		return *err
 	}
 	return nil
 }
 
-// served says whether the API serves the type, as far as it is known.
-func (w *watched) served() bool {
-	err := w.failed()
+// Served says whether the API serves the type, as far as it is known.
+func (w *Objects) Served() bool {
+	err := w.Failed()
 	return err == nil || !apierrors.IsNotFound(err)
 }
 
-func (w *watched) get(name types.NamespacedName) any {
+// Get is what is known of an object, nil without one.
+func (w *Objects) Get(name types.NamespacedName) any {
 	key := name.Name
 	if name.Namespace != "" {
 		key = name.Namespace + "/" + name.Name

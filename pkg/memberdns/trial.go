@@ -1,4 +1,4 @@
-package member
+package memberdns
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -20,24 +21,17 @@ import (
 const (
 	trialTimeout = 20 * time.Second
 	// trialAlive is how long CoreDNS must run where nothing says when it is ready; a Corefile that it refuses ends it at once.
-	trialAlive = 2 * time.Second
+	trialAlive   = 2 * time.Second
+	pollInterval = 200 * time.Millisecond
 )
 
 // tryCoreDNS runs the member's own CoreDNS, in a pod beside it that serves nobody, with the configuration it is to get: what that one refuses never comes near the member's
 // DNS. (Writing first and restoring afterwards would be worse: CoreDNS reads a new Corefile after up to two minutes, keeps the old one when it is bad, and dies of it
-// at its next start.) Where a trial is not to be had, because no CoreDNS runs or a policy forbids the pod, a warning says so and the join goes on: the text has passed clusterdns's checks.
-func (j *join) tryCoreDNS(ctx context.Context, changed map[string]string) error {
-	model, err := j.runningCoreDNS(ctx)
-	if err == nil && model == nil {
-		err = fmt.Errorf("no running CoreDNS pod is in %s", kubeSystem)
-	}
-	if err != nil {
-		j.Log.Warn("the member's new CoreDNS configuration could not be tried before; see that its CoreDNS pods stay Ready", "reason", err.Error())
-		return nil
-	}
+// at its next start.) Where a trial is not to be had, because no CoreDNS runs or a policy forbids the pod, a warning says so and we go on: the text has passed clusterdns's checks.
+func (m Member) tryCoreDNS(ctx context.Context, changed map[string]string) error {
 	data := map[string]string{}
-	for _, name := range []string{coreDNS, coreDNSCustom} {
-		configMap, err := j.readConfigMap(ctx, name)
+	for _, name := range []string{CoreDNS, CoreDNSCustom} {
+		configMap, err := m.readConfigMap(ctx, name)
 		if err != nil {
 			return err
 		}
@@ -46,37 +40,64 @@ func (j *join) tryCoreDNS(ctx context.Context, changed map[string]string) error 
 		}
 	}
 	maps.Copy(data, changed)
-
-	pod, configMap := trialPod(model, j.trialMeta()), &corev1.ConfigMap{ObjectMeta: j.trialMeta(), Data: data}
-	defer j.endTrial(context.WithoutCancel(ctx), pod, configMap)
-	verdict, err := j.runTrial(ctx, pod, configMap)
-	switch {
-	case verdict != "":
-		return fmt.Errorf("the member's CoreDNS refuses the text for federation %s (%s), so its DNS was left as it was: correct clusterDNS.template, or set clusterDNS.mode=none", j.federation, verdict)
-	case err != nil && ctx.Err() == nil:
-		j.Log.Warn("the member's new CoreDNS configuration could not be tried before; see that its CoreDNS pods stay Ready", "reason", err.Error())
-	case err == nil:
-		j.Log.Info("tried the new configuration in the member's CoreDNS", "image", pod.Spec.Containers[0].Image)
+	if known, err := m.Trials.verdict(data); known {
+		return err
 	}
-	return ctx.Err()
+	verdict, err := m.tryPod(ctx, data)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		m.Log.Warn("the member's new CoreDNS configuration could not be tried before; see that its CoreDNS pods stay Ready", "reason", err.Error())
+	}
+	var refused error
+	if verdict != "" {
+		refused = Fault{v1beta1.ReasonDNSRefused, fmt.Errorf("the member's CoreDNS refuses the text for federation %s (%s), so its DNS was left as it was: correct clusterDNS.template, or set clusterDNS.mode=none", m.Federation.Name, verdict)}
+	}
+	m.Trials.remember(data, refused)
+	return refused
 }
 
-func (j *join) trialMeta() metav1.ObjectMeta {
-	return metav1.ObjectMeta{
-		Namespace: kubeSystem, Name: "fedhelm-trial-" + j.federation, OwnerReferences: j.owner,
+// tryPod gives CoreDNS's last words against the data, none if it takes them. An error says that there was no verdict.
+func (m Member) tryPod(ctx context.Context, data map[string]string) (verdict string, err error) {
+	model, err := m.runningCoreDNS(ctx)
+	if err == nil && model == nil {
+		err = fmt.Errorf("no running CoreDNS pod is in %s", Namespace)
+	}
+	if err != nil {
+		return "", err
+	}
+	meta := m.trialMeta(ctx)
+	pod, configMap := trialPod(model, meta), &corev1.ConfigMap{ObjectMeta: meta, Data: data}
+	defer m.endTrial(context.WithoutCancel(ctx), pod, configMap)
+	verdict, err = m.runTrial(ctx, pod, configMap)
+	if verdict == "" && err == nil {
+		m.Log.Info("tried the new configuration in the member's CoreDNS", "image", pod.Spec.Containers[0].Image)
+	}
+	return verdict, err
+}
+
+func (m Member) trialMeta(ctx context.Context) metav1.ObjectMeta {
+	meta := metav1.ObjectMeta{
+		Namespace: Namespace, Name: "fedhelm-trial-" + m.Federation.Name,
 		Labels: map[string]string{v1beta1.LabelManagedBy: v1beta1.ManagedByFedhook},
 	}
+	owner := &rbacv1.ClusterRole{}
+	if m.Owner != "" && m.API.Get(ctx, client.ObjectKey{Name: m.Owner}, owner) == nil {
+		meta.OwnerReferences = []metav1.OwnerReference{{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "ClusterRole", Name: owner.Name, UID: owner.UID}}
+	}
+	return meta
 }
 
 // runningCoreDNS gives a pod of the member's CoreDNS that runs, nil where there is none.
-func (j *join) runningCoreDNS(ctx context.Context) (*corev1.Pod, error) {
+func (m Member) runningCoreDNS(ctx context.Context) (*corev1.Pod, error) {
 	var pods corev1.PodList
-	if err := j.member.List(ctx, &pods, client.InNamespace(kubeSystem), client.MatchingLabels{"k8s-app": kubeDNS}); err != nil {
+	if err := m.API.List(ctx, &pods, client.InNamespace(Namespace), client.MatchingLabels{"k8s-app": KubeDNS}); err != nil {
 		return nil, fmt.Errorf("list the pods of CoreDNS: %w", err)
 	}
 	for i := range pods.Items {
 		pod := &pods.Items[i]
-		reads := slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.ConfigMap != nil && v.ConfigMap.Name == coreDNS })
+		reads := slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.ConfigMap != nil && v.ConfigMap.Name == CoreDNS })
 		if reads && pod.Status.Phase == corev1.PodRunning && pod.DeletionTimestamp == nil {
 			return pod, nil
 		}
@@ -96,7 +117,7 @@ func trialPod(model *corev1.Pod, meta metav1.ObjectMeta) *corev1.Pod {
 	token := func(name string) bool { return strings.HasPrefix(name, "kube-api-access-") } // comes anew by itself
 	spec.Volumes = slices.DeleteFunc(spec.Volumes, func(v corev1.Volume) bool { return token(v.Name) })
 	for i := range spec.Volumes {
-		if c := spec.Volumes[i].ConfigMap; c != nil && (c.Name == coreDNS || c.Name == coreDNSCustom) {
+		if c := spec.Volumes[i].ConfigMap; c != nil && (c.Name == CoreDNS || c.Name == CoreDNSCustom) {
 			c.Name = meta.Name
 		}
 	}
@@ -115,17 +136,17 @@ func trialPod(model *corev1.Pod, meta metav1.ObjectMeta) *corev1.Pod {
 }
 
 // runTrial runs the pod until CoreDNS is ready, or gives the last words of one that ended. An error says that there was no verdict.
-func (j *join) runTrial(ctx context.Context, pod *corev1.Pod, configMap *corev1.ConfigMap) (verdict string, err error) {
-	j.endTrial(ctx, pod.DeepCopy(), configMap.DeepCopy()) // of a join that was killed
-	if err := j.member.Create(ctx, configMap); err != nil {
-		return "", fmt.Errorf("create ConfigMap %s/%s in the member: %w", kubeSystem, configMap.Name, err)
+func (m Member) runTrial(ctx context.Context, pod *corev1.Pod, configMap *corev1.ConfigMap) (verdict string, err error) {
+	m.endTrial(ctx, pod.DeepCopy(), configMap.DeepCopy()) // of one that was killed
+	if err := m.API.Create(ctx, configMap); err != nil {
+		return "", fmt.Errorf("create ConfigMap %s/%s in the member: %w", Namespace, configMap.Name, err)
 	}
-	if err := j.member.Create(ctx, pod); err != nil {
-		return "", fmt.Errorf("create Pod %s/%s in the member: %w", kubeSystem, pod.Name, err)
+	if err := m.API.Create(ctx, pod); err != nil {
+		return "", fmt.Errorf("create Pod %s/%s in the member: %w", Namespace, pod.Name, err)
 	}
-	what := fmt.Sprintf("CoreDNS in Pod %s/%s of the member to read its configuration", kubeSystem, pod.Name)
+	what := fmt.Sprintf("CoreDNS in Pod %s/%s of the member to read its configuration", Namespace, pod.Name)
 	err = kube.Wait(ctx, pollInterval, trialTimeout, what, func(ctx context.Context) (bool, error) {
-		if err := j.member.Get(ctx, client.ObjectKeyFromObject(pod), pod); err != nil {
+		if err := m.API.Get(ctx, client.ObjectKeyFromObject(pod), pod); err != nil {
 			return false, err
 		}
 		for _, status := range pod.Status.ContainerStatuses {
@@ -147,15 +168,15 @@ func (j *join) runTrial(ctx context.Context, pod *corev1.Pod, configMap *corev1.
 }
 
 // endTrial removes what the trial made.
-func (j *join) endTrial(ctx context.Context, pod *corev1.Pod, configMap *corev1.ConfigMap) {
+func (m Member) endTrial(ctx context.Context, pod *corev1.Pod, configMap *corev1.ConfigMap) {
 	ctx, cancel := context.WithTimeout(ctx, trialTimeout)
 	defer cancel()
-	_ = j.member.Delete(ctx, configMap)
-	if apierrors.IsNotFound(j.member.Delete(ctx, pod, client.GracePeriodSeconds(0))) {
-		return
+	_ = m.API.Delete(ctx, configMap)
+	if m.API.Delete(ctx, pod, client.GracePeriodSeconds(0)) != nil {
+		return // there is none, or it cannot be removed now
 	}
 	_ = kube.Wait(ctx, pollInterval, trialTimeout, "the trial's pod to be gone", func(ctx context.Context) (bool, error) {
-		err := j.member.Get(ctx, client.ObjectKeyFromObject(pod), &corev1.Pod{})
+		err := m.API.Get(ctx, client.ObjectKeyFromObject(pod), &corev1.Pod{})
 		return apierrors.IsNotFound(err), nil
 	})
 }

@@ -2,7 +2,7 @@
 
 // This test runs pods, so it needs a whole cluster: gondor of scripts/local-cluster, or of KUBECONFIG. It leaves it as it was.
 
-package member
+package memberdns
 
 import (
 	"log/slog"
@@ -15,8 +15,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/fedhelm/fedhelm/pkg/clusterdns"
 	"github.com/fedhelm/fedhelm/pkg/kube"
-	"github.com/fedhelm/fedhelm/pkg/values"
 	"github.com/fedhelm/fedhelm/test/clusters"
 )
 
@@ -32,15 +32,19 @@ func TestTryCoreDNS(t *testing.T) {
 		{"a.example:53 {\n    nonsense\n}\n", "Unknown directive 'nonsense'"},
 		{"a.example:53 {\n    forward\n}\n", "Wrong argument count or unexpected line ending after 'forward'"},
 	} {
-		j := &join{Hook: Hook{Values: values.DefaultMember(), Log: slog.New(slog.DiscardHandler)}, names: names{"gondor", "trial"}, member: api}
-		j.Values.ClusterDNS.Template = c.template
-		j.facts = federation{name: "trial", zone: "federation.internal.", nameservers: []string{"10.0.0.53"}}
-		require.NoError(t, j.checkClusterDNS(t.Context()))
-		edit, err := j.withDNS(t.Context(), j.dnsFederation(nil))
+		m := Member{
+			API: api, Federation: clusterdns.Federation{Name: "trial", Zone: "federation.internal.", Nameservers: []string{"10.0.0.53"}},
+			Template: c.template, Log: slog.New(slog.DiscardHandler),
+		}
+		mode, err := m.Detect(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, m.Check(t.Context(), mode))
+		place := placeOf(mode)
+		edit, err := m.editOf(t.Context(), place)
 		require.NoError(t, err)
 		before := corefileOf(t, api)
 		began := time.Now()
-		err = j.tryClusterDNS(t.Context(), edit)
+		err = m.tryEdit(t.Context(), place, edit)
 		t.Logf("%s: %v", time.Since(began).Round(time.Millisecond), err)
 		if c.verdict == "" {
 			require.NoError(t, err)
@@ -49,7 +53,7 @@ func TestTryCoreDNS(t *testing.T) {
 		}
 		assert.Equal(t, before, corefileOf(t, api))
 		for _, obj := range []client.Object{&corev1.Pod{}, &corev1.ConfigMap{}} {
-			err := api.Get(t.Context(), client.ObjectKey{Namespace: kubeSystem, Name: "fedhelm-trial-trial"}, obj)
+			err := api.Get(t.Context(), client.ObjectKey{Namespace: Namespace, Name: "fedhelm-trial-trial"}, obj)
 			assert.NoError(t, client.IgnoreNotFound(err))
 			assert.Error(t, err, "nothing of the trial stays")
 		}
@@ -59,6 +63,6 @@ func TestTryCoreDNS(t *testing.T) {
 func corefileOf(t *testing.T, api *kube.API) string {
 	t.Helper()
 	configMap := &corev1.ConfigMap{}
-	require.NoError(t, api.Get(t.Context(), client.ObjectKey{Namespace: kubeSystem, Name: coreDNS}, configMap))
-	return configMap.Data[corefileKey]
+	require.NoError(t, api.Get(t.Context(), client.ObjectKey{Namespace: Namespace, Name: CoreDNS}, configMap))
+	return configMap.Data[CorefileKey]
 }

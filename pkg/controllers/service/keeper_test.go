@@ -1,0 +1,258 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/stretchr/testify/assert"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/external-dns/endpoint"
+
+	"github.com/fedhelm/fedhelm/pkg/dnsrecords"
+)
+
+// fakeProvider counts what is asked of it, and fails while it has an error. The real ones are in the tests of package manager: this one is for the times.
+type fakeProvider struct {
+	mutex                         sync.Mutex
+	failure                       error
+	held                          []string
+	unwritable                    error
+	opened, closed, syncs, checks int
+	version                       string
+	has                           string
+}
+
+func (p *fakeProvider) set(change func(*fakeProvider)) {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	change(p)
+}
+
+func (p *fakeProvider) Check(context.Context) error {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	p.checks++
+	return p.unwritable
+}
+
+func (p *fakeProvider) Sync(_ context.Context, desired []*endpoint.Endpoint) (int, error) {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	p.syncs++
+	if p.failure != nil {
+		return 0, p.failure
+	}
+	had := p.has
+	p.has = ""
+	for _, e := range desired {
+		p.has += e.DNSName + " "
+	}
+	changed := 0
+	if p.has != had {
+		changed = 1
+	}
+	if len(p.held) > 0 {
+		return changed, heldError{p.held}
+	}
+	return changed, nil
+}
+
+func (p *fakeProvider) Close() { p.set(func(p *fakeProvider) { p.closed++ }) }
+
+type heldError struct{ names []string }
+
+func (heldError) Error() string { return "names are held" }
+
+func (p *fakeProvider) provider() Provider {
+	return Provider{
+		Check: true,
+		Open: func(context.Context) (Zone, error) {
+			p.mutex.Lock()
+			defer p.mutex.Unlock()
+			if strings.Contains(p.version, "bad") {
+				return nil, errors.New("line 3: no such key")
+			}
+			p.opened++
+			return p, nil
+		},
+		Version: func() string {
+			p.mutex.Lock()
+			defer p.mutex.Unlock()
+			return p.version
+		},
+		Held: func(err error) []string {
+			var held heldError
+			if errors.As(err, &held) {
+				return held.names
+			}
+			return nil
+		},
+	}
+}
+
+// world is a keeper of records that a test changes.
+type world struct {
+	*fakeProvider
+	*keeper
+	wanted   string
+	outcomes []outcome
+}
+
+func (w *world) want(names ...string) {
+	w.fakeProvider.set(func(*fakeProvider) { w.wanted = strings.Join(names, " ") })
+	w.changed(types.NamespacedName{Namespace: "default", Name: names[0]})
+}
+
+// count is how many calls of Sync there were, and reset.
+func (w *world) count() (n int) {
+	w.fakeProvider.set(func(p *fakeProvider) { n, p.syncs = p.syncs, 0 })
+	return n
+}
+
+func inWorld(t *testing.T, test func(*world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{fakeProvider: &fakeProvider{}, wanted: "a"}
+		w.keeper = newKeeper(w.fakeProvider.provider(), time.Minute, func(context.Context) (r dnsrecords.Records) {
+			w.fakeProvider.set(func(*fakeProvider) {
+				for _, name := range strings.Fields(w.wanted) {
+					r.Endpoints = append(r.Endpoints, endpoint.NewEndpoint(name, "A", "10.0.0.1"))
+				}
+			})
+			return r
+		}, func(o outcome) { w.fakeProvider.set(func(*fakeProvider) { w.outcomes = append(w.outcomes, o) }) }, logr.Discard())
+		ctx, stop := context.WithCancel(t.Context())
+		go w.run(ctx)
+		synctest.Wait()
+		assert.Equal(t, 1, w.count())
+		assert.Equal(t, "a ", w.has)
+		test(w)
+		stop()
+		synctest.Wait()
+		assert.Equal(t, w.opened, w.closed)
+	})
+}
+
+func TestChangesComeTogether(t *testing.T) {
+	inWorld(t, func(w *world) {
+		for i := range 100 { // for a second, one every ten milliseconds
+			w.want(fmt.Sprintf("n%d", i))
+			time.Sleep(10 * time.Millisecond)
+		}
+		time.Sleep(quietTime + time.Millisecond)
+		synctest.Wait()
+		assert.Equal(t, "n99 ", w.has)
+		assert.LessOrEqual(t, w.count(), 2)
+
+		w.want("x")
+		began := time.Now()
+		for w.has != "x " {
+			time.Sleep(time.Millisecond)
+			synctest.Wait()
+		}
+		assert.LessOrEqual(t, time.Since(began), quietTime+2*time.Millisecond)
+	})
+}
+
+func TestNothingIsAskedWhenNothingDiffers(t *testing.T) {
+	inWorld(t, func(w *world) {
+		for range 50 {
+			w.want("a")
+			time.Sleep(time.Second)
+		}
+		assert.Zero(t, w.count())
+		w.fakeProvider.set(func(p *fakeProvider) { p.has = "" })
+		time.Sleep(70 * time.Second)
+		assert.Equal(t, "a ", w.has, "lost records come back")
+		assert.Equal(t, 1, w.count())
+	})
+}
+
+func TestAnHourOfFailuresIsNoFloodOfCalls(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.fakeProvider.set(func(p *fakeProvider) { p.failure = errors.New("throttled") })
+		for i := range 3600 {
+			w.want(fmt.Sprintf("n%d", i), "b")
+			time.Sleep(time.Second)
+		}
+		calls := w.count()
+		t.Logf("%d calls in an hour", calls)
+		assert.Less(t, calls, 30)
+		assert.Greater(t, calls, 12)
+		assert.Zero(t, w.checks)
+		last := w.outcomes[len(w.outcomes)-1]
+		assert.ErrorContains(t, last.failure, "throttled")
+		assert.Len(t, last.waiting, witnesses)
+
+		w.fakeProvider.set(func(p *fakeProvider) { p.failure = nil })
+		time.Sleep(7 * time.Minute)
+		assert.Equal(t, "n3599 b ", w.has)
+		assert.LessOrEqual(t, w.count(), 8, "the try after the pause, and then one a minute")
+		assert.True(t, w.failures == 0 && w.outcomes[len(w.outcomes)-1].failure == nil)
+	})
+}
+
+func TestAnotherConfigurationIsTriedAtOnce(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.fakeProvider.set(func(p *fakeProvider) { p.version = "bad" })
+		time.Sleep(20 * time.Minute)
+		assert.ErrorContains(t, w.outcomes[len(w.outcomes)-1].failure, "opening the zone: line 3")
+		assert.Zero(t, w.count())
+		w.want("b")
+		w.fakeProvider.set(func(p *fakeProvider) { p.version = "good" })
+		time.Sleep(versionPeriod + time.Millisecond)
+		assert.Equal(t, "b ", w.has)
+		assert.True(t, w.outcomes[len(w.outcomes)-1].recovered)
+	})
+}
+
+func TestAZoneThatHasAllAlreadyIsCheckedOnce(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.fakeProvider.set(func(p *fakeProvider) { p.version, p.unwritable = "other", errors.New("write record: forbidden") })
+		time.Sleep(versionPeriod + time.Millisecond)
+		synctest.Wait()
+		assert.ErrorContains(t, w.outcomes[len(w.outcomes)-1].failure, "forbidden")
+		assert.Equal(t, 1, w.checks)
+		w.fakeProvider.set(func(p *fakeProvider) { p.unwritable = nil })
+		time.Sleep(10 * time.Minute)
+		assert.NoError(t, w.outcomes[len(w.outcomes)-1].failure)
+		assert.Equal(t, 2, w.checks)
+	})
+}
+
+func TestHeldNamesHoldUpNothing(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.fakeProvider.set(func(p *fakeProvider) { p.held = []string{"b"} })
+		w.want("a", "b")
+		time.Sleep(time.Second)
+		assert.Equal(t, "a b ", w.has)
+		w.want("a", "b")
+		time.Sleep(10 * time.Second)
+		assert.Equal(t, 1, w.count())
+		last := w.outcomes[len(w.outcomes)-1]
+		assert.NoError(t, last.failure)
+		assert.Equal(t, []string{"b"}, last.held)
+	})
+}
+
+func TestEachProblemIsToldOnce(t *testing.T) {
+	var told told
+	now := time.Now()
+	assert.True(t, told.news("zone", "no", now))
+	assert.False(t, told.news("zone", "no", now.Add(time.Minute)))
+	assert.True(t, told.news("zone", "never", now.Add(time.Minute)))
+	assert.True(t, told.news("zone", "never", now.Add(2*tellAgain)), "after long, again")
+	assert.True(t, told.news("other", "never", now))
+	assert.True(t, told.news("zone", "", now), "all is well again")
+	assert.False(t, told.news("zone", "", now))
+	assert.True(t, told.news("zone", "never", now))
+	told.forget(func(about string) bool { return about == "zone" })
+	assert.True(t, told.news("other", "never", now))
+}

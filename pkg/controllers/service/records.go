@@ -1,0 +1,51 @@
+package service
+
+import (
+	"context"
+	"net/netip"
+
+	"github.com/fedhelm/fedhelm/pkg/dnsrecords"
+)
+
+// records are those that the zone should have, by what is known now. It waits a short while for the addresses of host names that are new.
+func (c *controller) records(ctx context.Context) dnsrecords.Records {
+	c.hosts.want(ctx, c.hostNames())
+	var members []dnsrecords.Member
+	for _, f := range c.currentFleet() {
+		if !f.leaving {
+			members = append(members, dnsrecords.Member{Name: f.name, Region: f.region, Zones: f.zones, Healthy: f.ready})
+		}
+	}
+	federated := c.federated()
+	services := make([]dnsrecords.Service, 0, len(federated))
+	for _, s := range federated {
+		service := dnsrecords.Service{Namespace: s.Namespace, Name: s.Name, LoadBalancer: s.loadBalancer, Addresses: map[string][]netip.Addr{}}
+		for _, cluster := range c.ingresses(s) {
+			for _, ingress := range cluster.Items {
+				if address, err := netip.ParseAddr(ingress.IP); err == nil {
+					service.Addresses[cluster.Cluster] = append(service.Addresses[cluster.Cluster], address)
+				}
+				if ingress.Hostname != "" {
+					service.Addresses[cluster.Cluster] = append(service.Addresses[cluster.Cluster], c.hosts.addresses(ingress.Hostname)...)
+				}
+			}
+		}
+		services = append(services, service)
+	}
+	return dnsrecords.Compute(dnsrecords.Federation{Name: c.options.FederationName, Zone: c.options.ZoneName}, members, services)
+}
+
+// hostNames are those of the load balancers that have one.
+func (c *controller) hostNames() map[string]bool {
+	names := map[string]bool{}
+	for _, s := range c.federated() {
+		for _, cluster := range c.ingresses(s) {
+			for _, ingress := range cluster.Items {
+				if ingress.Hostname != "" {
+					names[ingress.Hostname] = true
+				}
+			}
+		}
+	}
+	return names
+}

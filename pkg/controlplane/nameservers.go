@@ -1,0 +1,190 @@
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
+	"github.com/fedhelm/fedhelm/pkg/pki"
+)
+
+// The federation's own DNS, where it runs one: where it is reached, and that it uses the certificate it has.
+
+const (
+	// nameserversKey is the key of the name servers in their ConfigMap: "ip:port", separated by spaces.
+	nameserversKey = "nameservers"
+	// resolveTimeout bounds the look-up of a load balancer's host name.
+	resolveTimeout = 5 * time.Second
+	// annotationCertificate on the DNS's pod template is the serial number of its client certificate, and rolls the DNS when that was renewed.
+	annotationCertificate = "federation.fedhelm.dev/certificate"
+)
+
+// publishDNS ensures that the members find the federation's own DNS, where it has one: the addresses at which it is reached, for which it waits until the deadline, go into a
+// ConfigMap. Without any it says so, and leaves what was published before.
+func (h Hook) publishDNS(ctx context.Context, until time.Time) error {
+	if !h.Values.DNS.Own() {
+		return nil
+	}
+	if len(h.Values.DNS.Nameservers) > 0 {
+		until = time.Now() // the members are told of these
+	}
+	servers, pending, err := waitForAddress(ctx, h, "the federation's DNS", until, h.nameservers)
+	switch {
+	case err != nil:
+		return err
+	case pending != nil:
+		h.Log.Warn("the federation's DNS cannot be reached from outside yet; the keeper publishes its address when it comes", "reason", pending.Error())
+	default:
+		if err := h.ensureNameservers(ctx, servers); err != nil {
+			return err
+		}
+		host, port, _ := net.SplitHostPort(servers[0])
+		h.Log.Info(fmt.Sprintf("the federation's DNS is at %s: ask it with `dig @%s -p %s %s SOA`", strings.Join(servers, " and "), host, port, h.Values.DNS.Zone()))
+	}
+	return h.rollDNS(ctx)
+}
+
+// nameservers looks under which addresses the DNS is reached at this moment, each as "ip:port", or else gives what is pending. Errors: the Service is missing, cannot be read, or has
+// another node port for TCP than for UDP.
+func (h Hook) nameservers(ctx context.Context) (servers []string, pending, err error) {
+	service, err := h.service(ctx, exposedDNS.component)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := sameNodePort(service); err != nil {
+		return nil, nil, err
+	}
+	o, err := h.outside(ctx, exposedDNS, service)
+	if err != nil || o.pending != nil {
+		return nil, o.pending, err
+	}
+	if service.Spec.Type == corev1.ServiceTypeClusterIP {
+		o.hosts = service.Spec.ClusterIPs
+	}
+	addresses, pending := resolve(ctx, o.hosts)
+	for _, address := range addresses {
+		servers = append(servers, net.JoinHostPort(address, strconv.Itoa(int(o.port))))
+	}
+	return servers, pending, nil
+}
+
+// sameNodePort sees that a Service of type NodePort has one port for both protocols. Helm 3 changes it for UDP alone: its patches tell ports apart by their number, which is the same.
+func sameNodePort(service *corev1.Service) error {
+	first := service.Spec.Ports[0]
+	for _, port := range service.Spec.Ports[1:] {
+		if service.Spec.Type == corev1.ServiceTypeNodePort && port.NodePort != first.NodePort {
+			return fmt.Errorf("Service %s/%s has node port %d for %s and %d for %s, as Helm 3 leaves it when dns.server.service.nodePort is changed: delete the Service, and upgrade the release",
+				service.Namespace, service.Name, first.NodePort, first.Protocol, port.NodePort, port.Protocol)
+		}
+	}
+	return nil
+}
+
+// resolve gives the IP addresses of hosts, each once: a name server is given by its address. With none it says why.
+func resolve(ctx context.Context, hosts []string) (addresses []string, pending error) {
+	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	var failed []error
+	for _, host := range hosts {
+		if _, err := netip.ParseAddr(host); err == nil {
+			addresses = append(addresses, host)
+			continue
+		}
+		name := host
+		if strings.Contains(host, ".") {
+			name = strings.TrimSuffix(host, ".") + "." // not one of the cluster's search domains
+		}
+		found, err := net.DefaultResolver.LookupHost(ctx, name)
+		if err != nil {
+			failed = append(failed, fmt.Errorf("host name %s of the load balancer cannot be resolved: %w", host, err))
+		}
+		slices.Sort(found) // which the resolver shuffles
+		addresses = append(addresses, found...)
+	}
+	if len(addresses) == 0 {
+		return nil, errors.Join(failed...)
+	}
+	return unique(addresses), nil
+}
+
+func (h Hook) ensureNameservers(ctx context.Context, servers []string) error {
+	text := strings.Join(servers, " ")
+	current := h.nameserversConfigMap()
+	if found, err := h.release().Get(ctx, h.Host, current); err != nil || found && current.Data[nameserversKey] == text {
+		return err
+	}
+	desired := h.nameserversConfigMap()
+	desired.Data = map[string]string{nameserversKey: text}
+	return h.release().Ensure(ctx, h.Host, desired)
+}
+
+func (h Hook) nameserversConfigMap() *corev1.ConfigMap {
+	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: h.Namespace, Name: v1beta1.NameserversConfigMap(h.Federation)}}
+}
+
+// removeDNS removes what fedhook made for the federation's own DNS where it has none any more, the leaves before their CA.
+func (h Hook) removeDNS(ctx context.Context) error {
+	if h.Values.DNS.Own() {
+		return nil
+	}
+	return h.remove(ctx, h.nameserversConfigMap(), h.secret(dnsClientCertificate), h.secret(dnsServingCertificate), h.secret(authorityOfDNS))
+}
+
+// rollDNS replaces the pods of the DNS when one of them is older than its client certificate, which CoreDNS's etcd plugin reads only once. It waits for nothing: the old pods answer
+// until the new ones do.
+func (h Hook) rollDNS(ctx context.Context) error {
+	secret := h.secret(dnsClientCertificate)
+	if err := h.Host.Get(ctx, client.ObjectKeyFromObject(secret), secret); err != nil {
+		return fmt.Errorf("get Secret %s/%s: %w", h.Namespace, secret.Name, err)
+	}
+	certificate, err := pki.ParseCertificate(secret.Data[corev1.TLSCertKey])
+	if err != nil {
+		return fmt.Errorf("the certificate of Secret %s/%s %w: delete it, and run this again", h.Namespace, secret.Name, err)
+	}
+	deployment := &appsv1.Deployment{}
+	key := client.ObjectKey{Namespace: h.Namespace, Name: h.object("dns")}
+	err = h.Host.Get(ctx, key, deployment)
+	serial := certificate.SerialNumber.Text(16)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil // nothing runs with an old certificate
+	case err != nil:
+		return fmt.Errorf("get Deployment %s: %w", key, err)
+	case deployment.Spec.Template.Annotations[annotationCertificate] == serial:
+		return nil
+	}
+	pods, err := h.pods(ctx, "dns")
+	if err != nil {
+		return err
+	}
+	written := writtenAt(secret)
+	if !slices.ContainsFunc(pods, func(pod corev1.Pod) bool { return !pod.CreationTimestamp.After(written) }) {
+		return nil
+	}
+	h.Log.Info("the DNS's client certificate is newer than its pods: replacing them", "deployment", key.Name)
+	return h.roll(ctx, "dns", annotationCertificate, serial)
+}
+
+// writtenAt is when the data of a Secret was last written, by the clock of the API server, as the creation of pods is.
+func writtenAt(secret *corev1.Secret) time.Time {
+	written := secret.CreationTimestamp.Time
+	for _, entry := range secret.ManagedFields {
+		if entry.Time != nil && entry.FieldsV1 != nil && strings.Contains(entry.FieldsV1.GetRawString(), `"f:data"`) && entry.Time.After(written) {
+			written = entry.Time.Time
+		}
+	}
+	return written
+}

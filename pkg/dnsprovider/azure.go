@@ -1,0 +1,41 @@
+package dnsprovider
+
+import (
+	"context"
+	"errors"
+
+	"sigs.k8s.io/external-dns/endpoint"
+	"sigs.k8s.io/external-dns/pkg/apis/externaldns"
+	"sigs.k8s.io/external-dns/provider"
+	"sigs.k8s.io/external-dns/provider/azure"
+)
+
+// The config-file is an azure.json, as Azure's cloud provider for Kubernetes reads it.
+var azureKind = kind{
+	keys:   []key{{name: "config-file", file: true}, {name: "subscription-id"}, {name: "resource-group"}, {name: "zone-visibility", words: visibilities}},
+	check:  checkAzure,
+	open:   openAzure,
+	chunk:  50, // a call each
+	advice: "the zone must be in the resource group, and the identity needs the role DNS Zone Contributor in it, or Private DNS Zone Contributor; see whether subscription, resource group and the credentials in config-file are right",
+}
+
+// azureRetries is how often a call is made again.
+const azureRetries = 3
+
+func checkAzure(c Config) error {
+	if c.get("config-file") == "" {
+		return errors.New("key config-file is missing: give an azure.json with tenantId and credentials, or useManagedIdentityExtension or useWorkloadIdentityExtension")
+	}
+	return nil
+}
+
+func openAzure(ctx context.Context, c Config, base externaldns.Config, _ string, _ zoneID) (provider.Provider, error) {
+	base.AzureConfigFile = c.path("config-file")
+	base.AzureSubscriptionID, base.AzureResourceGroup = c.get("subscription-id"), c.get("resource-group")
+	base.AzureMaxRetriesCount = azureRetries
+	open := azure.New
+	if c.get("zone-visibility") == "private" {
+		open = azure.NewPrivate
+	}
+	return open(ctx, &base, endpoint.NewDomainFilter([]string{c.domain()}))
+}
