@@ -74,7 +74,7 @@ fresh-clusters:
 
 .PHONY: tools-test
 tools-test:
-	scripts/build-tools etcd kube-apiserver kube-controller-manager kubectl coredns helm helm4
+	scripts/build-tools etcd kube-apiserver kube-controller-manager kubectl coredns helm helm4 registry
 	scripts/require bind9=named
 
 ##@ Make

@@ -79,11 +79,8 @@ func (f Federation) normalise() (Federation, error) {
 		return f, fmt.Errorf("the zone %s of federation %s is the member's own cluster domain: give the federation another zone", f.Zone, f.Name)
 	}
 	for _, server := range f.Nameservers {
-		if _, err := netip.ParseAddr(server); err == nil {
-			continue
-		}
-		if _, err := netip.ParseAddrPort(server); err != nil {
-			return f, fmt.Errorf("the nameserver %q of federation %s is no address: give an IP address or ip:port", server, f.Name)
+		if err := CheckNameserver(server); err != nil {
+			return f, fmt.Errorf("federation %s: %w", f.Name, err)
 		}
 	}
 	for _, topology := range []string{f.MemberZone, f.MemberRegion} {
@@ -95,6 +92,17 @@ func (f Federation) normalise() (Federation, error) {
 		return f, fmt.Errorf("the fallback port %d of federation %s is no port: give one from 1 to 65535", f.FallbackPort, f.Name)
 	}
 	return f, nil
+}
+
+// CheckNameserver says what is wrong with a name server: "ip" and "ip:port" are good.
+func CheckNameserver(server string) error {
+	if _, err := netip.ParseAddr(server); err == nil {
+		return nil
+	}
+	if _, err := netip.ParseAddrPort(server); err != nil {
+		return fmt.Errorf("the nameserver %q is no address: give an IP address or ip:port", server)
+	}
+	return nil
 }
 
 // Domain gives a domain in lower case and without the trailing dot, as it stands in a member's configuration.

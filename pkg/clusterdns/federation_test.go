@@ -33,16 +33,16 @@ func TestNearestLeavesOutEmptyLevels(t *testing.T) {
 
 func TestBadFederations(t *testing.T) {
 	for want, change := range map[string]func(*Federation){
-		`the federation name "gondor_needs" is no RFC 1035 label`:            func(f *Federation) { f.Name = "gondor_needs" },
-		`the federation name "a.*" is no RFC 1035 label`:                     func(f *Federation) { f.Name = "a.*" },
-		`the zone "" of federation fellowship is no DNS name`:                func(f *Federation) { f.Zone = "." },
-		`the zone "a b" of federation fellowship is no DNS name`:             func(f *Federation) { f.Zone = "a b" },
-		`is the member's own cluster domain`:                                 func(f *Federation) { f.Zone = "cluster.local" },
-		`the cluster domain "a{" is no DNS name`:                             func(f *Federation) { f.ClusterDomain = "a{" },
-		`the nameserver "ns.example.com" of federation fellowship is no add`: func(f *Federation) { f.Nameservers = []string{"ns.example.com"} },
-		`the member's zone or region "a\nb" cannot be part of a DNS name`:    func(f *Federation) { f.MemberRegion = "a\nb" },
-		`the member's zone or region "a..b" cannot be part of a DNS name`:    func(f *Federation) { f.MemberRegion = "a..b" },
-		`the fallback port 70000 of federation fellowship is no port`:        func(f *Federation) { f.FallbackPort = 70000 },
+		`the federation name "gondor_needs" is no RFC 1035 label`:                      func(f *Federation) { f.Name = "gondor_needs" },
+		`the federation name "a.*" is no RFC 1035 label`:                               func(f *Federation) { f.Name = "a.*" },
+		`the zone "" of federation fellowship is no DNS name`:                          func(f *Federation) { f.Zone = "." },
+		`the zone "a b" of federation fellowship is no DNS name`:                       func(f *Federation) { f.Zone = "a b" },
+		`is the member's own cluster domain`:                                           func(f *Federation) { f.Zone = "cluster.local" },
+		`the cluster domain "a{" is no DNS name`:                                       func(f *Federation) { f.ClusterDomain = "a{" },
+		`the nameserver "ns.example.com" is no address: give an IP address or ip:port`: func(f *Federation) { f.Nameservers = []string{"ns.example.com"} },
+		`the member's zone or region "a\nb" cannot be part of a DNS name`:              func(f *Federation) { f.MemberRegion = "a\nb" },
+		`the member's zone or region "a..b" cannot be part of a DNS name`:              func(f *Federation) { f.MemberRegion = "a..b" },
+		`the fallback port 70000 of federation fellowship is no port`:                  func(f *Federation) { f.FallbackPort = 70000 },
 	} {
 		f := with(fellowship, change)
 		_, err := MergeKubeDNS(nil, f)

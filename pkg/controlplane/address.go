@@ -18,6 +18,9 @@ import (
 	"github.com/fedhelm/fedhelm/pkg/kube"
 )
 
+// publishTimeout is how long publishing may take when all is known.
+const publishTimeout = 30 * time.Second
+
 // exposed is a component that is reached from outside, by its Service, and the values that say how.
 type exposed struct {
 	component string
@@ -58,9 +61,13 @@ func (h Hook) knownAddresses(ctx context.Context) ([]string, error) {
 	return r.names, err
 }
 
-// addressDeadline is until when addresses are waited for: that of the API, and of the DNS after it.
-func (h Hook) addressDeadline() time.Time {
-	return time.Now().Add(time.Duration(h.Values.APIServer.Service.AddressTimeoutSeconds) * time.Second)
+// addressDeadline is until when addresses are waited for: that of the API, and of the DNS after it. It leaves time to publish what is known.
+func (h Hook) addressDeadline(ctx context.Context) time.Time {
+	until := time.Now().Add(time.Duration(h.Values.APIServer.Service.AddressTimeoutSeconds) * time.Second)
+	if end, bounded := ctx.Deadline(); bounded && end.Add(-publishTimeout).Before(until) {
+		return end.Add(-publishTimeout)
+	}
+	return until
 }
 
 // waitForAddress asks look until nothing is pending any more, at most until the deadline, and gives its last answer. Errors: look's.
@@ -149,7 +156,7 @@ func (h Hook) outside(ctx context.Context, e exposed, service *corev1.Service) (
 		}
 		o.hosts = nodes
 		if len(nodes) == 0 {
-			o.pending = fmt.Errorf("no node of namespace %s runs a pod of %s yet: see the pod's events, or set %s", h.Namespace, service.Name, e.given)
+			o.pending = fmt.Errorf("no pod of %s in namespace %s has been given a node yet: see its events, or set %s", service.Name, h.Namespace, e.given)
 		}
 	case corev1.ServiceTypeLoadBalancer:
 		for _, ingress := range service.Status.LoadBalancer.Ingress {

@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 	"github.com/fedhelm/fedhelm/pkg/dnsprovider"
 	"github.com/fedhelm/fedhelm/pkg/dnsprovider/ini"
 	"github.com/fedhelm/fedhelm/pkg/kube"
@@ -21,6 +22,9 @@ import (
 
 // dnsTimeout bounds what is asked of the DNS provider in one run.
 const dnsTimeout = time.Minute
+
+// dropTimeout is how long the removal of records is tried.
+const dropTimeout = 50 * time.Second
 
 // When the DNS provider is asked whether the zone may be written: at every run, or only for a configuration that is new, since the keeper runs often.
 type dnsCheck bool
@@ -45,7 +49,13 @@ func (h Hook) DNS(ctx context.Context) error { return h.ensureDNS(ctx, checkAlwa
 func (h Hook) ensureDNS(ctx context.Context, check dnsCheck) error {
 	d := h.Values.DNS
 	secret := h.secret(dnsProvider)
+	if check == checkAlways {
+		h.warnOfOldZone(ctx)
+	}
 	if d.Provider == dnsprovider.None {
+		if check == checkChanged {
+			return nil // a keeper that began before an upgrade would take away what that has just made
+		}
 		return h.remove(ctx, secret)
 	}
 	data, err := h.dnsData(ctx)
@@ -73,6 +83,24 @@ func (h Hook) ensureDNS(ctx context.Context, check dnsCheck) error {
 	}
 	h.Log.Info("stored the configuration of the DNS provider", "secret", secret.Name, "provider", d.Provider, "zone", d.Zone())
 	return nil
+}
+
+// warnOfOldZone says that records stay where the federation had its zone before this upgrade: its controllers write there until they are replaced, and know only the new one then.
+func (h Hook) warnOfOldZone(ctx context.Context) {
+	before := &corev1.ConfigMap{}
+	if err := h.Host.Get(ctx, client.ObjectKey{Namespace: h.Namespace, Name: v1beta1.FederationConfigMap(h.Federation)}, before); err != nil {
+		return // an install
+	}
+	zone, provider := before.Data["dnsZone"], before.Data["provider"]
+	if zone == "" || provider == "" || provider == dnsprovider.None || before.Data["ownDNS"] == "true" || zone == h.Values.DNS.Zone() && provider == h.Values.DNS.Provider {
+		return
+	}
+	h.Log.Warn(fmt.Sprintf("the DNS records of federation %s stay in zone %s at %s, which is not its zone any more: %s", h.Federation, zone, provider, h.whichRecords(zone)))
+}
+
+// whichRecords says how to know the federation's records in a zone.
+func (h Hook) whichRecords(zone string) string {
+	return fmt.Sprintf("remove those below %s.svc.%s, and with them the TXT records beside them", h.Federation, zone)
 }
 
 // dnsData is the content of the Secret: the configuration, in one spelling and with what marks our records, and the files that it names.
@@ -225,15 +253,18 @@ func (h Hook) dropRecords(ctx context.Context) error {
 	}
 	if err == nil {
 		err = h.withZone(ctx, data, func(ctx context.Context, zone *dnsprovider.Zone) error {
-			removed, err := zone.Sync(ctx, nil)
-			if removed > 0 {
-				h.Log.Info("removed DNS records", "zone", d.Zone(), "records", removed)
-			}
-			return err
+			// The controllers may be removing the same ones, now that the members are gone: who comes second is refused, and reads the zone anew.
+			return kube.Wait(ctx, 2*time.Second, dropTimeout, "the records to be removed", func(ctx context.Context) (bool, error) {
+				removed, err := zone.Sync(ctx, nil)
+				if removed > 0 {
+					h.Log.Info("removed DNS records", "zone", d.Zone(), "records", removed)
+				}
+				return err == nil, err
+			})
 		})
 	}
 	if err == nil || errors.Is(err, kube.ErrForeign) {
 		return nil
 	}
-	return fmt.Errorf("DNS records of federation %s may be left in zone %s (%w): remove those below %s.svc.%s, and with them the TXT records beside them", h.Federation, d.Zone(), err, h.Federation, d.Zone())
+	return fmt.Errorf("DNS records of federation %s may be left in zone %s (%w): %s", h.Federation, d.Zone(), err, h.whichRecords(d.Zone()))
 }

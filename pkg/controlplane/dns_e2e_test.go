@@ -175,3 +175,28 @@ func TestOwnDNS(t *testing.T) {
 	require.NoError(t, r.hook("keeper", nil).ensureDNS(t.Context(), checkChanged))
 	assert.Equal(t, "renewed", r.stored()["tls.crt"])
 }
+
+// Another zone, or another provider, leaves the records where they are, and says so; nothing is said of the chart's own DNS, or where both are as they were.
+func TestRecordsOfAnOldZone(t *testing.T) {
+	r := newRelease(t)
+	require.NoError(t, r.certs())
+	before := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: r.namespace, Name: fellowship + "-federation"},
+		Data: map[string]string{"name": fellowship, "dnsZone": "example.com.", "provider": "aws-route53", "ownDNS": "false"}}
+	require.NoError(t, host.Create(t.Context(), before))
+	r.values.DNS.Check = "off"
+	const warning = "the DNS records of federation fellowship stay in zone example.com. at aws-route53, which is not its zone any more: remove those below fellowship.svc.example.com."
+	for _, c := range []struct {
+		zone, provider string
+		warned         bool
+	}{{"example.com", "aws-route53", false}, {"example.org", "aws-route53", true}, {"example.com", "google-clouddns", true}, {"example.com", "none", true}} {
+		r.values.DNS.ZoneName, r.values.DNS.Provider = c.zone, c.provider
+		r.log.Reset()
+		require.NoError(t, r.dns())
+		require.Equal(t, c.warned, strings.Contains(r.log.String(), warning), r.log.String())
+	}
+	before.Data["ownDNS"] = "true"
+	require.NoError(t, host.Update(t.Context(), before))
+	r.log.Reset()
+	require.NoError(t, r.dns())
+	require.NotContains(t, r.log.String(), "stay in zone")
+}

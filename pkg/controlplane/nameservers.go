@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
+	"github.com/fedhelm/fedhelm/pkg/dnsprovider"
 	"github.com/fedhelm/fedhelm/pkg/pki"
 )
 
@@ -33,10 +34,14 @@ const (
 )
 
 // publishDNS ensures that the members find the federation's own DNS, where it has one: the addresses at which it is reached, for which it waits until the deadline, go into a
-// ConfigMap. Without any it says so, and leaves what was published before.
+// ConfigMap. Without any it says so, and leaves what was published before. For a CoreDNS of the user's own, what its configuration says goes there.
 func (h Hook) publishDNS(ctx context.Context, until time.Time) error {
 	if !h.Values.DNS.Own() {
-		return nil
+		servers, err := h.givenNameservers(ctx)
+		if err != nil || len(servers) == 0 {
+			return err
+		}
+		return h.ensureNameservers(ctx, servers)
 	}
 	if len(h.Values.DNS.Nameservers) > 0 {
 		until = time.Now() // the members are told of these
@@ -79,6 +84,24 @@ func (h Hook) nameservers(ctx context.Context) (servers []string, pending, err e
 		servers = append(servers, net.JoinHostPort(address, strconv.Itoa(int(o.port))))
 	}
 	return servers, pending, nil
+}
+
+// givenNameservers are those that v1's key coredns-endpoints names, where the zone is served by a CoreDNS of the user's own: kubefed join told the members of them. Errors: one that
+// is no address.
+func (h Hook) givenNameservers(ctx context.Context) ([]string, error) {
+	d := h.Values.DNS
+	if d.Provider != dnsprovider.CoreDNS || d.Own() {
+		return nil, nil
+	}
+	secret := h.secret(dnsProvider)
+	if found, err := h.release().Get(ctx, h.Host, secret); err != nil || !found {
+		return nil, err
+	}
+	c, err := dnsprovider.Parse(d.Provider, d.Zone(), string(secret.Data[dnsprovider.ConfigKey]), "")
+	if err != nil {
+		return nil, fmt.Errorf("Secret %s/%s: %w", h.Namespace, secret.Name, err)
+	}
+	return c.Nameservers(), nil
 }
 
 // sameNodePort sees that a Service of type NodePort has one port for both protocols. Helm 3 changes it for UDP alone: its patches tell ports apart by their number, which is the same.
@@ -135,12 +158,21 @@ func (h Hook) nameserversConfigMap() *corev1.ConfigMap {
 	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: h.Namespace, Name: v1beta1.NameserversConfigMap(h.Federation)}}
 }
 
-// removeDNS removes what fedhook made for the federation's own DNS where it has none any more, the leaves before their CA.
+// removeDNS removes what fedhook made for the federation's own DNS where it has none any more, the leaves before their CA, and name servers that are no longer given.
 func (h Hook) removeDNS(ctx context.Context) error {
 	if h.Values.DNS.Own() {
 		return nil
 	}
-	return h.remove(ctx, h.nameserversConfigMap(), h.secret(dnsClientCertificate), h.secret(dnsServingCertificate), h.secret(authorityOfDNS))
+	given, err := h.givenNameservers(ctx)
+	if err != nil {
+		return err
+	}
+	if len(given) == 0 {
+		if err := h.remove(ctx, h.nameserversConfigMap()); err != nil {
+			return err
+		}
+	}
+	return h.remove(ctx, h.secret(dnsClientCertificate), h.secret(dnsServingCertificate), h.secret(authorityOfDNS))
 }
 
 // rollDNS replaces the pods of the DNS when one of them is older than its client certificate, which CoreDNS's etcd plugin reads only once. It waits for nothing: the old pods answer

@@ -102,7 +102,7 @@ func TestOneWaitForBothAddresses(t *testing.T) {
 func TestNameserversOnNodes(t *testing.T) {
 	r := ofDNS(t, "NodePort")
 	require.NoError(t, r.publish())
-	require.Contains(t, r.log.String(), "runs a pod of fellowship-dns yet")
+	require.Contains(t, r.log.String(), "no pod of fellowship-dns in namespace")
 	service := &corev1.Service{}
 	require.NoError(t, host.Get(t.Context(), client.ObjectKey{Namespace: r.namespace, Name: "fellowship-dns"}, service))
 	port := service.Spec.Ports[0].NodePort
@@ -129,6 +129,22 @@ func TestNameserversInTheCluster(t *testing.T) {
 	service := &corev1.Service{}
 	require.NoError(t, host.Get(t.Context(), client.ObjectKey{Namespace: r.namespace, Name: "fellowship-dns"}, service))
 	require.Equal(t, service.Spec.ClusterIP+":53", r.nameservers())
+}
+
+// A CoreDNS of the user's own is told to the members by v1's key coredns-endpoints, for as long as the configuration has it.
+func TestNameserversOfOnesOwnCoreDNS(t *testing.T) {
+	r := ofDNS(t, "ClusterIP")
+	r.values.DNS.Check = "off"
+	const etcd = "[Global]\netcd-endpoints = http://etcd-cluster.ns:2379\n"
+	for _, c := range []struct{ endpoints, want string }{{"192.0.2.53:53, 192.0.2.54", "192.0.2.53:53 192.0.2.54"}, {"", ""}} {
+		r.values.DNS.Config = etcd + "coredns-endpoints = " + c.endpoints + "\n"
+		require.NoError(t, r.hook("prepare", nil).Prepare(t.Context()))
+		require.NoError(t, r.publish())
+		require.Equal(t, c.want, r.nameservers())
+		r.checkQuiet(t, "publish", Hook.Publish)
+	}
+	r.values.DNS.Config = etcd + "coredns-endpoints = ns1.example.com:53\n"
+	require.ErrorContains(t, r.hook("prepare", nil).Prepare(t.Context()), `key coredns-endpoints: the nameserver "ns1.example.com:53" is no address: give an IP address or ip:port`)
 }
 
 func TestForeignNameserversAreRefused(t *testing.T) {

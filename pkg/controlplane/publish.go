@@ -32,7 +32,7 @@ func (h Hook) Publish(ctx context.Context) error {
 // administrator's kubeconfig; the members' releases get one that may do nothing but keep Clusters. Then that of the federation's own DNS is published likewise, for which it
 // waits no longer than for the API's. It ends with what to do next.
 func (h Hook) publish(ctx context.Context) error {
-	until := h.addressDeadline()
+	until := h.addressDeadline(ctx)
 	r, err := h.waitForAPIAddress(ctx, until)
 	if err != nil {
 		return err

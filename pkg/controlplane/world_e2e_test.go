@@ -158,6 +158,7 @@ func rules(phase string) []rbacv1.PolicyRule {
 		rule("", "secrets", []string{kubeconfig, registrars}, "get", "create", "patch"),
 		rule("", "services", []string{fellowship + "-dns"}, "get"),
 		rule("", "configmaps", nameservers, "get", "create", "patch"),
+		rule("", "secrets", []string{fellowship + "-" + dnsProvider}, "get"),
 		rule("apps", "deployments", []string{fellowship + "-dns"}, "get", "patch"),
 	})
 	removed := []rbacv1.PolicyRule{
@@ -165,7 +166,7 @@ func rules(phase string) []rbacv1.PolicyRule {
 		rule("", "configmaps", nameservers, "delete"),
 	}
 	return map[string][]rbacv1.PolicyRule{
-		"prepare":  slices.Concat(certs, dns),
+		"prepare":  slices.Concat(certs, dns, []rbacv1.PolicyRule{rule("", "configmaps", []string{fellowship + "-federation"}, "get")}),
 		"publish":  slices.Concat(publish, removed),
 		"keeper":   slices.Concat(publish, dns, []rbacv1.PolicyRule{rule("apps", "deployments", []string{fellowship + "-apiserver"}, "get", "patch")}),
 		"teardown": {rule("", "secrets", []string{registrars, fellowship + "-" + dnsProvider, "gondor-federation-credentials", "shire-federation-credentials"}, "get")}, // join lends the others

@@ -244,6 +244,15 @@ func TestCloudDNS(t *testing.T) {
 	_, err = z.Sync(t.Context(), nil)
 	require.NoError(t, err)
 	assert.Equal(t, before, lines(held))
+
+	// The zone is deleted and made anew, under another id: nothing counts as written until that is found, neither by what is known of the zone nor by a look at it.
+	anew := cloud.NewZone("mordor-again", zone, false)
+	server.Zones = []*cloud.Zone{anew}
+	_, err = z.Sync(t.Context(), []*endpoint.Endpoint{a(global, "192.0.2.1")})
+	require.ErrorContains(t, err, "No matching zone for record addition")
+	_, err = z.Sync(t.Context(), []*endpoint.Endpoint{a(global, "192.0.2.1")})
+	require.NoError(t, err)
+	assert.Contains(t, lines(anew), global+".example.com 180 A 192.0.2.1")
 }
 
 // v1's token-url, and the checks.

@@ -87,7 +87,8 @@ func (k key) check(value string) string {
 	switch {
 	case value == "":
 	case k.file && (filepath.Base(value) != value || value == "." || value == ".." || value == ConfigKey):
-		return fmt.Sprintf("names file %s: give the bare name of a file beside the configuration, which is a key of the same Secret", value)
+		// Not the value: it may be the content that was meant to be in the file.
+		return "is no bare file name: give that of a file beside the configuration, which is a key of the same Secret"
 	case k.words != nil && !slices.Contains(k.words, value):
 		return fmt.Sprintf("is %s: it may be %s", value, strings.Join(k.words, ", "))
 	}

@@ -14,6 +14,8 @@ import (
 	"sigs.k8s.io/external-dns/plan"
 	"sigs.k8s.io/external-dns/provider"
 	"sigs.k8s.io/external-dns/provider/coredns"
+
+	"github.com/fedhelm/fedhelm/pkg/clusterdns"
 )
 
 // A zone of CoreDNS is a folder in etcd: /skydns/<labels of the name, the last first>/<8 hex> holds one value of a name.
@@ -57,6 +59,11 @@ func checkCoreDNS(c Config) error {
 	if err := c.together("etcd-cert-file", "etcd-key-file"); err != nil {
 		return err
 	}
+	for _, server := range c.Nameservers() {
+		if err := clusterdns.CheckNameserver(server); err != nil {
+			return fmt.Errorf("key coredns-endpoints: %w", err)
+		}
+	}
 	zones := split(c.get("zones"))
 	if len(zones) > 0 && !slices.ContainsFunc(zones, func(zone string) bool { return canonical(zone) == c.Zone }) {
 		return fmt.Errorf("key zones has %s, and zone %s is not among them: add it, or set dns.zoneName to one of them", strings.Join(zones, ", "), c.Zone)
@@ -70,7 +77,9 @@ func openCoreDNS(ctx context.Context, c Config, base externaldns.Config, owner s
 	base.CoreDNSPrefix = skyDNS + strings.Join(labels, "/") + "/" // below it names end where the zone begins
 	base.CoreDNSStrictlyOwned = true
 	base.TXTOwnerID = owner
-	var inner provider.Provider
+	everybody := base
+	everybody.CoreDNSStrictlyOwned = false
+	var inner, all provider.Provider
 	err := withEnvironment(map[string]string{
 		"ETCD_URLS":            strings.Join(split(c.get("etcd-endpoints")), ","),
 		"ETCD_CA_FILE":         c.path("etcd-ca-file"),
@@ -81,17 +90,45 @@ func openCoreDNS(ctx context.Context, c Config, base externaldns.Config, owner s
 		"ETCD_USERNAME":        "",
 		"ETCD_PASSWORD":        "",
 	}, func() (err error) {
-		inner, err = coredns.New(ctx, &base, endpoint.NewDomainFilter(nil))
+		if inner, err = coredns.New(ctx, &base, endpoint.NewDomainFilter(nil)); err == nil {
+			all, err = coredns.New(ctx, &everybody, endpoint.NewDomainFilter(nil))
+		}
 		return err
 	})
-	return &etcdZone{Provider: inner, domain: c.domain(), owner: owner}, err
+	return &etcdZone{Provider: inner, all: all, domain: c.domain(), owner: owner}, err
 }
 
 // etcdZone is external-dns's provider kept to one zone's folder, and made to keep three promises: a name with addresses of both families, or several, is read as it was
 // written; every value of it is deleted; and the new value is there before the old one goes.
 type etcdZone struct {
 	provider.Provider
+	// all reads everybody's values, and writes nothing.
+	all           provider.Provider
 	domain, owner string
+}
+
+// shared gives the names of those records, below the zone's, that have values of others beside ours, or only those: CoreDNS would answer with both.
+func (z *etcdZone) shared(ctx context.Context, ours records) (map[string]bool, error) {
+	read, err := z.all.Records(ctx)
+	if err != nil {
+		return nil, err
+	}
+	values := map[string]int{}
+	seen := map[*endpoint.Endpoint]bool{}
+	for _, e := range read {
+		if !seen[e] && e.RecordType != endpoint.RecordTypeTXT {
+			seen[e] = true
+			values[strings.ToLower(e.DNSName+"."+z.domain)] += len(e.Targets)
+		}
+	}
+	for _, e := range ours {
+		values[strings.ToLower(e.DNSName)] -= len(e.Targets)
+	}
+	names := map[string]bool{}
+	for name, more := range values {
+		names[name] = more > 0
+	}
+	return names, nil
 }
 
 // prefixLabel is where external-dns keeps the last part of a value's key.

@@ -154,6 +154,38 @@ func TestCoreDNS(t *testing.T) {
 	}
 }
 
+// Values of somebody else at a name of ours, as v1 left them: the name is theirs until they are gone, and what is ours already stays.
+func TestCoreDNSSharedNames(t *testing.T) {
+	e := startEtcd(t, false)
+	z := open(t, CoreDNS, e.text, nil, "fellowship/1")
+	theirs := "/skydns/com/example/" + path(global) + "/v1"
+	e.put(t, theirs, `{"host":"198.51.100.9","ttl":180}`)
+	desired := func() records { return records{a(global, "192.0.2.1"), cname(region, global)} }
+	held := &HeldError{}
+	_, err := z.Sync(t.Context(), desired())
+	require.ErrorAs(t, err, &held)
+	require.Equal(t, []string{global + ".example.com"}, held.Names)
+	require.Equal(t, []string{line(global+".example.com", 180, "A", "198.51.100.9"), line(region+".example.com", 180, "CNAME", global+".example.com")}, e.lines(t))
+
+	_, err = e.client.Delete(t.Context(), theirs)
+	require.NoError(t, err)
+	_, err = z.Sync(t.Context(), desired())
+	require.NoError(t, err)
+	e.put(t, theirs, `{"host":"192.0.2.1","ttl":180}`)
+	changed, err := z.Sync(t.Context(), desired())
+	require.ErrorAs(t, err, &held)
+	require.Zero(t, changed)
+	require.Equal(t, []string{global + ".example.com"}, held.Names)
+	require.Len(t, e.lines(t), 3)
+}
+
+// path is a name's in etcd.
+func path(name string) string {
+	labels := strings.Split(name, ".")
+	slices.Reverse(labels)
+	return strings.Join(labels, "/")
+}
+
 func (e *etcd) put(t *testing.T, key, value string) {
 	t.Helper()
 	_, err := e.client.Put(t.Context(), key, value)

@@ -32,6 +32,7 @@ var googleKind = kind{
 	check:  checkGoogle,
 	open:   openGoogle,
 	locate: locateGoogle,
+	verify: verifyGoogle,
 	chunk:  200, // a thousand changes are allowed, and a change may count four
 	advice: "its identity needs the role roles/dns.admin in the project, or in the zone with dns.managedZones.list in the project; see whether project-id and the credentials are right",
 }
@@ -96,6 +97,14 @@ func locateGoogle(ctx context.Context, c Config, base externaldns.Config) (zoneI
 	}
 	one, err := choose(c, "the project", found)
 	return zoneID(one), err
+}
+
+// verifyGoogle sees whether the zone is still there: external-dns lists that of an id that is gone as empty, and passes over what is to be written.
+func verifyGoogle(c Config, all records) error {
+	if !hasApex(c, all) {
+		return fmt.Errorf("%w: it is not there any more", ErrNoZone)
+	}
+	return nil
 }
 
 // credentialsOfGoogle is what the library is told.

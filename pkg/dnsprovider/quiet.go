@@ -13,7 +13,7 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// external-dns speaks of some failures in its log alone: azure's all, a refused transfer of a zone, why Route 53 refused a batch. So this package listens to that log
+// external-dns speaks of some failures in its log alone: azure's all, a zone that is gone, a refused transfer of a zone, why Route 53 refused a batch. So this package listens to that log
 // instead of printing it, and keeps to one call at a time, to know of which it speaks.
 var (
 	calls sync.Mutex
@@ -31,13 +31,19 @@ type listener struct {
 	cancel context.CancelFunc
 }
 
-func (*listener) Levels() []logrus.Level { return []logrus.Level{logrus.ErrorLevel} }
+func (*listener) Levels() []logrus.Level {
+	return []logrus.Level{logrus.ErrorLevel, logrus.WarnLevel, logrus.InfoLevel}
+}
+
+// passedOver is how messages of lesser levels begin that speak of a change which is not made, and of which the call says nothing: the zone is gone.
+var passedOver = []string{"No matching zone for record ", "Ignoring changes to "}
 
 // harmless is how messages begin that speak of a stranger's record, which is nothing to us.
 var harmless = []string{"TXT record has no targets", "Skipping invalid record set", "label "}
 
 func (l *listener) Fire(entry *logrus.Entry) error {
-	if slices.ContainsFunc(harmless, func(start string) bool { return strings.HasPrefix(entry.Message, start) }) {
+	begins := func(start string) bool { return strings.HasPrefix(entry.Message, start) }
+	if entry.Level > logrus.ErrorLevel && !slices.ContainsFunc(passedOver, begins) || slices.ContainsFunc(harmless, begins) {
 		return nil
 	}
 	l.mu.Lock()

@@ -88,14 +88,19 @@ func (p *oneMessage) ApplyChanges(ctx context.Context, changes *plan.Changes) er
 	return p.Provider.ApplyChanges(ctx, all)
 }
 
-// verifyRFC2136 sees whether the zone was transferred: one without name servers is none.
+// verifyRFC2136 sees whether the zone was transferred.
 func verifyRFC2136(c Config, all records) error {
-	if !slices.ContainsFunc(all, func(e *endpoint.Endpoint) bool {
-		return e.RecordType == endpoint.RecordTypeNS && strings.EqualFold(e.DNSName, c.domain())
-	}) {
+	if !hasApex(c, all) {
 		return fmt.Errorf("%w: the server did not transfer it", errNoTransfer)
 	}
 	return nil
+}
+
+// hasApex says whether the records are a zone's: one without name servers is none.
+func hasApex(c Config, all records) bool {
+	return slices.ContainsFunc(all, func(e *endpoint.Endpoint) bool {
+		return e.RecordType == endpoint.RecordTypeNS && strings.EqualFold(e.DNSName, c.domain())
+	})
 }
 
 var errNoTransfer = errors.New("the zone could not be read")

@@ -122,6 +122,10 @@ func (z *Zone) sync(ctx context.Context, wanted records) (changed int, held []st
 	if err != nil {
 		return 0, nil, err
 	}
+	wanted, shared, err := z.withoutShared(ctx, current, wanted)
+	if err != nil {
+		return 0, nil, err
+	}
 	changes := (&plan.Plan{
 		Policies: []plan.Policy{&plan.SyncPolicy{}}, Current: current, Desired: wanted, ManagedRecords: managed, OwnerID: z.owner,
 		DomainFilter: endpoint.MatchAllDomainFilters{endpoint.NewDomainFilter([]string{z.config.domain()})},
@@ -137,7 +141,41 @@ func (z *Zone) sync(ctx context.Context, wanted records) (changed int, held []st
 		}
 		changed += chunk.size
 	}
-	return changed, z.held(current, wanted), z.dropMarks(ctx, changes)
+	held = append(z.held(current, wanted), shared...)
+	slices.Sort(held)
+	return changed, slices.Compact(held), z.dropMarks(ctx, changes)
+}
+
+// withoutShared leaves out of wanted the names at which others have values and we have none, and gives all at which others have some: for a provider that would put ours beside
+// them, where others refuse.
+func (z *Zone) withoutShared(ctx context.Context, current, wanted records) (left records, names []string, err error) {
+	of, can := z.provider.Provider.(interface {
+		shared(context.Context, records) (map[string]bool, error)
+	})
+	if !can {
+		return wanted, nil, nil
+	}
+	var shared map[string]bool
+	err = listen(ctx, func(ctx context.Context) (err error) {
+		shared, err = of.shared(ctx, current)
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	ours := map[string]bool{}
+	for _, e := range current {
+		ours[strings.ToLower(e.DNSName)] = true
+	}
+	for _, e := range wanted {
+		if shared[e.DNSName] {
+			names = append(names, e.DNSName)
+		}
+		if !shared[e.DNSName] || ours[e.DNSName] {
+			left = append(left, e)
+		}
+	}
+	return left, names, nil
 }
 
 // pause keeps to the number of calls that a provider allows.
@@ -179,8 +217,7 @@ func (z *Zone) held(current, wanted records) (names []string) {
 			names = append(names, e.DNSName)
 		}
 	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	return names
 }
 
 // dropMarks deletes TXT records that say of a record that it is ours which is not there any more: what is left where a provider changed one of the two alone.

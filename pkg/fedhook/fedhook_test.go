@@ -88,7 +88,7 @@ func TestOneSentenceForEachFault(t *testing.T) {
 
 func TestEveryCommandHasHelp(t *testing.T) {
 	commands := newCommand(&options{}).Commands()
-	require.Len(t, commands, 12)
+	require.Len(t, commands, 13)
 	for _, command := range commands {
 		code, stdout, _, _ := run(t, command.Name(), "--help")
 		require.Zero(t, code)

@@ -4,6 +4,8 @@ package member
 
 import (
 	"fmt"
+	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -193,4 +195,44 @@ func TestLetGo(t *testing.T) {
 	assert.NotContains(t, gondor.log.String(), "WARN")
 	require.NoError(t, host.Create(t.Context(), federationConfigMap(rivendell, fellowship)))
 	asBefore()
+}
+
+// A member's release that is installed before its federation waits for it, for as long as it is told.
+func TestFederationComesLater(t *testing.T) {
+	controlPlane(t, "federation-to-come")
+	gondor := newRelease(t, "gondor")
+	gondor.namespace = "federation-to-come"
+	gondor.values.Federation = fellowship
+	gondor.values.Join.FederationTimeoutSeconds = 1
+	require.ErrorContains(t, gondor.join(), `for federation "fellowship" to be installed in vain: there is no federation "fellowship" in namespace federation-to-come`)
+	require.Contains(t, gondor.log.String(), "waiting for the federation")
+
+	gondor.values.Join.FederationTimeoutSeconds, gondor.values.Join.ReadyTimeoutSeconds = 30, 0
+	h := gondor.hook("join", nil)
+	looks := 0
+	h.wrap = func(next http.RoundTripper) http.RoundTripper {
+		return passing{next, func(request *http.Request) {
+			if strings.HasSuffix(request.URL.Path, "/configmaps") {
+				if looks++; looks == 3 {
+					publish(t, "federation-to-come", fellowship)
+				}
+			}
+		}}
+	}
+	var err error
+	h.Host, err = h.connect(gondor.account("join"))
+	require.NoError(t, err)
+	require.NoError(t, h.Join(t.Context()), gondor.log.String())
+	require.NoError(t, gondor.unjoin(), gondor.log.String())
+}
+
+// passing calls a function before each request.
+type passing struct {
+	http.RoundTripper
+	before func(*http.Request)
+}
+
+func (p passing) RoundTrip(request *http.Request) (*http.Response, error) {
+	p.before(request)
+	return p.RoundTripper.RoundTrip(request)
 }

@@ -47,6 +47,24 @@ func (h Hook) findFederation(ctx context.Context) (memberdns.Facts, error) {
 	return memberdns.Facts{}, fmt.Errorf("namespace %s has several federations: %s; set federation to one of them", h.Namespace, strings.Join(found, ", "))
 }
 
+// awaitFederation is findFederation, but gives a federation that is not there yet some time to come: Helmfile and Argo CD may install control plane and member at once.
+func (h Hook) awaitFederation(ctx context.Context) (facts memberdns.Facts, err error) {
+	timeout := seconds(h.Values.Join.FederationTimeoutSeconds)
+	facts, err = h.findFederation(ctx)
+	if !errors.Is(err, errNoFederation) || timeout == 0 {
+		return facts, err
+	}
+	h.Log.Info("waiting for the federation", "for", timeout.String(), "reason", err.Error())
+	err = kube.Wait(ctx, pollInterval, timeout, fmt.Sprintf("federation%s to be installed", quoted(h.Values.Federation)), func(ctx context.Context) (bool, error) {
+		facts, err = h.findFederation(ctx)
+		if err != nil && !errors.Is(err, errNoFederation) {
+			return false, kube.Fatal(err)
+		}
+		return err == nil, err
+	})
+	return facts, err
+}
+
 // facts reads what a control plane tells of its federation. The role may list ConfigMaps, since their names are known to nobody when the chart is rendered.
 func (h Hook) facts(ctx context.Context, federation *corev1.ConfigMap) (memberdns.Facts, error) {
 	name := v1beta1.NameserversConfigMap(federation.Data["name"])
@@ -67,8 +85,8 @@ func quoted(name string) string {
 	return fmt.Sprintf(" %q", name)
 }
 
-// connectFederation gives the federation's API with the registrar's rights, as soon as it serves Clusters, and the Clusters it has. Helmfile and Argo CD may install control plane and
-// member at once, so both are waited for, for at most timeout.
+// connectFederation gives the federation's API with the registrar's rights, as soon as it serves Clusters, and the Clusters it has. The control plane may be coming up still, so
+// both are waited for, for at most timeout.
 func (h Hook) connectFederation(ctx context.Context, name string, timeout time.Duration) (*kube.API, []v1beta1.Cluster, error) {
 	var (
 		api      *kube.API

@@ -89,7 +89,7 @@ func (j *join) checkNames(context.Context) error {
 }
 
 func (j *join) findFederation(ctx context.Context) (err error) {
-	if j.facts, err = j.Hook.findFederation(ctx); err != nil {
+	if j.facts, err = j.awaitFederation(ctx); err != nil {
 		return err
 	}
 	j.federation = j.facts.Name

@@ -238,18 +238,23 @@ func settle(ctx context.Context, s *server, namespaces []string) error {
 // controlPlane puts into a namespace of the host what a control plane has there.
 func controlPlane(t *testing.T, namespace string, federations ...string) {
 	t.Helper()
+	require.NoError(t, host.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}))
+	publish(t, namespace, federations...)
+	require.NoError(t, settle(t.Context(), host, []string{namespace}))
+}
+
+// publish is what control planes tell their members.
+func publish(t *testing.T, namespace string, federations ...string) {
 	published := &corev1.Secret{}
 	require.NoError(t, host.Get(t.Context(), client.ObjectKey{Namespace: rivendell, Name: registrars}, published))
 	keys := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: registrars}, Data: map[string][]byte{}}
-	objects := []client.Object{&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, keys}
 	for _, name := range federations {
 		keys.Data[name] = published.Data[fellowship]
-		objects = append(objects, federationConfigMap(namespace, name))
+		require.NoError(t, host.Create(t.Context(), federationConfigMap(namespace, name)))
 	}
-	for _, obj := range objects {
-		require.NoError(t, host.Create(t.Context(), obj))
+	if len(federations) > 0 {
+		require.NoError(t, host.Create(t.Context(), keys))
 	}
-	require.NoError(t, settle(t.Context(), host, []string{namespace}))
 }
 
 func federationConfigMap(namespace, name string) *corev1.ConfigMap {
@@ -319,6 +324,7 @@ func newRelease(t *testing.T, name string) *release {
 	r := &release{T: t, name: name, namespace: rivendell, values: values.DefaultMember()}
 	r.values.Server = memberServer.Config.Host
 	r.values.Credentials.Kubeconfig = string(kubeconfig(t, memberServer.Config, name))
+	r.values.Join.FederationTimeoutSeconds = 0
 	r.values.Join.ReadyTimeoutSeconds = 20
 	r.values.Unjoin.TimeoutSeconds = 2
 	return r

@@ -14,9 +14,12 @@ import (
 const (
 	keyName        = "name"
 	keyZone        = "dnsZone"
+	keyProvider    = "provider"
 	keyNameservers = "nameservers"
 	// keyOwnDNS is "true" where the control plane runs the federation DNS itself; another value says that it does not.
 	keyOwnDNS = "ownDNS"
+	// providerCoreDNS is the provider of a zone that is not in public DNS, be its CoreDNS the control plane's or the user's.
+	providerCoreDNS = "coredns"
 )
 
 // Facts are what a control plane tells its members of the federation.
@@ -33,16 +36,18 @@ type Facts struct {
 	Late bool
 }
 
-// ReadFacts reads them out of a control plane's ConfigMaps. nameservers may be nil; those of the values, in federation, win.
+// ReadFacts reads them out of a control plane's ConfigMaps. nameservers may be nil; those of the values, in federation, win. With a provider that is in public DNS, what an earlier
+// one had there means nothing.
 func ReadFacts(federation, nameservers *corev1.ConfigMap) Facts {
 	own, said := federation.Data[keyOwnDNS]
 	f := Facts{Name: federation.Data[keyName], Zone: federation.Data[keyZone], OwnDNS: own == "true", Nameservers: addresses(federation)}
-	if len(f.Nameservers) == 0 && (f.OwnDNS || !said) {
-		if nameservers != nil {
-			f.Nameservers = addresses(nameservers)
-		}
-		f.Late = len(f.Nameservers) == 0
+	if len(f.Nameservers) > 0 {
+		return f
 	}
+	if nameservers != nil && (f.OwnDNS || !said || federation.Data[keyProvider] == providerCoreDNS) {
+		f.Nameservers = addresses(nameservers)
+	}
+	f.Late = len(f.Nameservers) == 0 && (f.OwnDNS || !said)
 	return f
 }
 

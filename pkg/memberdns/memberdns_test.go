@@ -78,7 +78,9 @@ func TestReadFacts(t *testing.T) {
 		"not known yet":              {data("ownDNS", "true"), data("nameservers", " "), nil, true},
 		"perhaps public":             {data("nameservers", ""), nil, nil, true},
 		"public":                     {data("nameservers", "", "ownDNS", ""), nil, nil, false},
-		"public, an old one is left": {data("ownDNS", "false"), published, nil, false},
+		"public, an old one is left": {data("ownDNS", "false", "provider", "aws-route53"), published, nil, false},
+		"a CoreDNS of the user's":    {data("ownDNS", "false", "provider", "coredns"), published, []string{"10.0.0.1:53", "10.0.0.2:53"}, false},
+		"one that is not told of":    {data("ownDNS", "false", "provider", "coredns"), nil, nil, false},
 	} {
 		f := ReadFacts(c.federation, c.nameservers)
 		assert.Equal(t, "fellowship federation.internal.", f.Name+" "+f.Zone, name)

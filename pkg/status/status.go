@@ -190,6 +190,9 @@ func (l *look) dns(ctx context.Context, federation *corev1.ConfigMap) {
 	}
 	facts := memberdns.ReadFacts(federation, nameservers)
 	l.report.DNS = DNS{Zone: facts.Zone, Provider: federation.Data["provider"], Own: facts.OwnDNS, Nameservers: facts.Nameservers, Late: facts.Late}
+	if facts.OwnDNS && facts.Late {
+		l.problem("the address of the federation's DNS is not known, so no member can ask it: see `kubectl -n %s get service %s-dns`, or set dns.server.service.type to NodePort, or dns.nameservers", l.Namespace, l.report.Federation)
+	}
 }
 
 // api asks the API whether it is ready, at the address nearest to the viewer first.

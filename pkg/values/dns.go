@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/fedhelm/fedhelm/pkg/clusterdns"
 	"github.com/fedhelm/fedhelm/pkg/dnsprovider/ini"
 )
 
@@ -226,6 +227,11 @@ func (d DNS) Validate() error {
 			return fmt.Errorf("dns.%s is for provider %s, but dns.provider is %s: set dns.provider to %s, or leave dns.%s out", b.key, b.provider, d.Provider, b.provider, b.key)
 		case len(whole) > 0:
 			return fmt.Errorf("%s and dns.%s both give the provider's configuration: give one of them", whole[0], b.key)
+		}
+	}
+	for _, server := range d.Nameservers {
+		if err := clusterdns.CheckNameserver(server); err != nil {
+			return fmt.Errorf("dns.nameservers: %w", err)
 		}
 	}
 	if d.Own() && (block{value: d.CoreDNS}).given() {

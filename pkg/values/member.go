@@ -70,6 +70,8 @@ type ClusterDNS struct {
 
 // Join is how joining goes.
 type Join struct {
+	// Seconds to wait for the federation where there is none yet, since its control plane may be installed at the same time; 0 does not wait.
+	FederationTimeoutSeconds int32 `json:"federationTimeoutSeconds" jsonschema:"minimum=0,maximum=240"`
 	// Seconds to wait until the federation finds the cluster Ready.
 	ReadyTimeoutSeconds int32 `json:"readyTimeoutSeconds" jsonschema:"minimum=0,maximum=240"`
 }
@@ -92,7 +94,7 @@ func DefaultMember() Member {
 		Credentials: Credentials{Key: "kubeconfig"},
 		ClientCIDR:  "0.0.0.0/0",
 		ClusterDNS:  ClusterDNS{Mode: "auto", ClusterDomain: "cluster.local"},
-		Join:        Join{ReadyTimeoutSeconds: 120},
+		Join:        Join{FederationTimeoutSeconds: 60, ReadyTimeoutSeconds: 120},
 		Unjoin:      Unjoin{Enabled: true, Policy: "Orphan", TimeoutSeconds: 60},
 		Hooks:       defaultHooks(),
 	}

@@ -91,5 +91,5 @@ type Hooks struct {
 	// How often a failed hook is tried again.
 	BackoffLimit int32 `json:"backoffLimit" jsonschema:"minimum=0,maximum=6"`
 	// Seconds after which a hook's Job is ended, whatever it does; below Helm's own 5 minutes.
-	ActiveDeadlineSeconds int64 `json:"activeDeadlineSeconds" jsonschema:"minimum=30,maximum=290"`
+	ActiveDeadlineSeconds int64 `json:"activeDeadlineSeconds" jsonschema:"minimum=60,maximum=290"`
 }

@@ -163,7 +163,7 @@ func TestBadInput(t *testing.T) {
 		"no YAML":                       {given("speak: [friend"), []string{"kubeconfig"}},
 		"a member that does not answer": {append(given(kubeconfig), "--set", "server=https://10.213.2.77:6443"), []string{"10.213.2.77"}},
 		"another CA":                    {append(given(kubeconfig), "--set", "server=https://10.213.3.1:6443"), []string{"CA"}},
-		"a federation that is not here": {append(given(kubeconfig), "--set", "federation=mordor"), []string{"mordor", "fellowship"}},
+		"a federation that is not here": {append(given(kubeconfig), "--set", "federation=mordor", "--set", "join.federationTimeoutSeconds=2"), []string{"mordor", "fellowship"}},
 		"no credentials":                {nil, []string{"gondor-kubeconfig"}},
 	} {
 		t.Run(name, func(t *testing.T) {

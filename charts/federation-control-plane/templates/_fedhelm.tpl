@@ -171,6 +171,8 @@ containers:
     args:
       {{- toYaml .arguments | nindent 6 }}
       {{- include "fedhelm.fedhookArguments" . | nindent 6 }}
+      {{- /* It says why it gives up, which the Job's own end would not let it. */}}
+      - --timeout={{ sub $values.activeDeadlineSeconds 20 }}s
     {{- with .volumeMounts }}
     volumeMounts:
       {{- toYaml . | nindent 6 }}

@@ -54,6 +54,10 @@ Rules of the hooks' roles. The Secrets are those of pkg/controlplane's table; a 
 {{- define "controlPlane.prepareRules" -}}
 {{ include "controlPlane.certificateRules" . }}
 {{ include "controlPlane.dnsRules" . }}
+- apiGroups: [""]
+  resources: [configmaps]
+  resourceNames: [{{ .Release.Name }}-federation]
+  verbs: [get]
 {{- end }}
 
 {{/* To publish where the API is reached, and the federation's own DNS, whose pods are replaced when its certificate was renewed. */}}
@@ -74,14 +78,21 @@ Rules of the hooks' roles. The Secrets are those of pkg/controlplane's table; a 
   resources: [services]
   resourceNames: [{{ .Release.Name }}-dns]
   verbs: [get]
-- apiGroups: [""]
-  resources: [configmaps]
-  resourceNames: [{{ .Release.Name }}-nameservers]
-  verbs: [get, create, patch]
 - apiGroups: [apps]
   resources: [deployments]
   resourceNames: [{{ .Release.Name }}-dns]
   verbs: [get, patch]
+{{- else if eq .Values.dns.provider "coredns" }}
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [{{ .Release.Name }}-dns-provider]
+  verbs: [get]
+{{- end }}
+{{- if eq .Values.dns.provider "coredns" }}
+- apiGroups: [""]
+  resources: [configmaps]
+  resourceNames: [{{ .Release.Name }}-nameservers]
+  verbs: [get, create, patch]
 {{- end }}
 {{- end }}
 
@@ -103,7 +114,9 @@ Rules of the hooks' roles. The Secrets are those of pkg/controlplane's table; a 
 {{/* To keep certificates, the DNS provider's configuration and addresses, and to restart an API server whose data is gone. */}}
 {{- define "controlPlane.keeperRules" -}}
 {{ include "controlPlane.publishRules" . }}
+{{- if ne .Values.dns.provider "none" }}
 {{ include "controlPlane.dnsRules" . }}
+{{- end }}
 - apiGroups: [apps]
   resources: [deployments]
   resourceNames: [{{ .Release.Name }}-apiserver]

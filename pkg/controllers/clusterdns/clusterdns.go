@@ -130,8 +130,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	} else if err != nil {
 		return ctrl.Result{}, err
 	}
-	if cluster.DeletionTimestamp != nil || cluster.Spec.ClusterDNS == nil {
+	if cluster.DeletionTimestamp != nil {
 		return ctrl.Result{}, nil
+	}
+	if cluster.Spec.ClusterDNS == nil {
+		return r.write(ctx, cluster, outcome{}, 0) // a join that has not come so far, or has failed: nobody knows what the member's DNS is set to
 	}
 	if cluster.Spec.ClusterDNS.Mode == v1beta1.ClusterDNSNone {
 		return r.write(ctx, cluster, outcome{status: &v1beta1.ClusterDNSStatus{Mode: v1beta1.ClusterDNSNone}}, 0)

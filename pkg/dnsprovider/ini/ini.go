@@ -4,6 +4,7 @@ package ini
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -41,22 +42,25 @@ func Read(text string) ([]Entry, error) {
 		default:
 			key, rest, assigned := strings.Cut(line, "=")
 			key = strings.ToLower(strings.TrimSpace(key))
-			if !assigned || key == "" {
+			if !assigned || !keyPattern.MatchString(key) {
 				// Not the line itself: it may be part of a secret.
 				return nil, &Error{at, "is neither a section, nor a comment, nor `key = value`"}
 			}
 			if section == "" {
-				return nil, &Error{at, fmt.Sprintf("key %s stands before any section: write [Global] above it", key)}
+				return nil, &Error{at, "key " + key + " stands before any section: write [Global] above it"}
 			}
 			value, err := unquote(strings.TrimSpace(rest))
 			if err != "" {
-				return nil, &Error{at, fmt.Sprintf("the value of key %s %s", key, err)}
+				return nil, &Error{at, "the value of key " + key + " " + err}
 			}
 			entries = append(entries, Entry{section, key, value, at})
 		}
 	}
 	return entries, nil
 }
+
+// keyPattern is what v1 took for a key.
+var keyPattern = regexp.MustCompile(`^[a-z][a-z0-9-]{0,40}$`)
 
 // unquote gives the value of what stands behind the equals sign, or says what is wrong with it. Quotes may enclose a part of it.
 func unquote(text string) (value, wrong string) {

@@ -38,6 +38,7 @@ func TestReadSaysTheLine(t *testing.T) {
 		"[Global":                  `line 1: "[Global" is no section: write [Global]`,
 		"\n[Global] x":             `line 2: "[Global] x" is no section: write [Global]`,
 		"[Global]\n\nzones":        "line 3: is neither a section, nor a comment, nor `key = value`",
+		"[Global]\nbWVs/bG9u= x":   "line 2: is neither a section, nor a comment, nor `key = value`",
 		"[Global]\n= x":            "line 2: is neither a section, nor a comment, nor `key = value`",
 		"zones = x":                "line 1: key zones stands before any section: write [Global] above it",
 		"[Global]\nzones = \"x":    "line 2: the value of key zones has a quote that is not closed",
