@@ -48,6 +48,8 @@ type reach struct {
 	names []string
 	// server is the URL for kubeconfigs; empty while there is none.
 	server string
+	// proxy is the URL of the proxy for basic authentication; empty while there is none.
+	proxy string
 	// pending says what an address is waited for, and what to do if none comes.
 	pending error
 }
@@ -102,7 +104,7 @@ func (h Hook) waitForAPIAddress(ctx context.Context, until time.Time) (reach, er
 		return r, err
 	}
 	h.Log.Warn("the API's address in the cluster is published instead; the keeper publishes the real one when it comes", "reason", pending.Error())
-	return reach{names: r.names, server: h.inCluster()}, nil
+	return reach{names: r.names, server: h.inCluster(), proxy: h.proxyInCluster()}, nil
 }
 
 // reach looks how the API is reached at this moment. Errors: the Service is missing (the API's own error), or cannot be read.
@@ -111,7 +113,7 @@ func (h Hook) reach(ctx context.Context) (reach, error) {
 	if err != nil {
 		return reach{}, err
 	}
-	o := outside{port: outsidePort(service)}
+	o := outside{port: outsidePort(service, service.Spec.Ports[0])}
 	if advertised := h.Values.APIServer.Service.AdvertiseAddress; advertised != "" {
 		o.hosts = []string{advertised}
 	} else if o, err = h.outside(ctx, exposedAPI, service); err != nil {
@@ -121,7 +123,7 @@ func (h Hook) reach(ctx context.Context) (reach, error) {
 	case o.pending != nil:
 		return reach{pending: o.pending}, nil
 	case len(o.hosts) == 0:
-		return reach{server: h.inCluster()}, nil
+		return reach{server: h.inCluster(), proxy: h.proxyInCluster()}, nil
 	case service.Spec.Type == corev1.ServiceTypeNodePort:
 		// One node, and the one advertised before for as long as it is there.
 		if before := h.advertisedBefore(ctx); slices.Contains(o.hosts, before) {
@@ -129,7 +131,13 @@ func (h Hook) reach(ctx context.Context) (reach, error) {
 		}
 		o.hosts = o.hosts[:1]
 	}
-	return at(o.hosts, o.port), nil
+	r := reach{names: o.hosts, server: at(o.hosts[0], o.port)}
+	for _, port := range service.Spec.Ports {
+		if port.Name == basicAuthPort {
+			r.proxy = at(o.hosts[0], outsidePort(service, port))
+		}
+	}
+	return r, nil
 }
 
 // service reads the Service of a component. Errors: it is missing (the API's own error), or cannot be read; it has no port.
@@ -147,7 +155,7 @@ func (h Hook) service(ctx context.Context, component string) (*corev1.Service, e
 
 // outside looks where the Service of e is reached from outside at this moment. Errors: the component's pods cannot be listed.
 func (h Hook) outside(ctx context.Context, e exposed, service *corev1.Service) (outside, error) {
-	o := outside{port: outsidePort(service)}
+	o := outside{port: outsidePort(service, service.Spec.Ports[0])}
 	switch service.Spec.Type {
 	case corev1.ServiceTypeNodePort:
 		nodes, err := h.nodes(ctx, e.component)
@@ -173,12 +181,12 @@ func (h Hook) outside(ctx context.Context, e exposed, service *corev1.Service) (
 	return o, nil
 }
 
-// outsidePort is the port under which a Service is reached from outside: that of its first one.
-func outsidePort(service *corev1.Service) int32 {
+// outsidePort is the port under which one of a Service's is reached from outside.
+func outsidePort(service *corev1.Service, port corev1.ServicePort) int32 {
 	if service.Spec.Type == corev1.ServiceTypeNodePort {
-		return service.Spec.Ports[0].NodePort
+		return port.NodePort
 	}
-	return service.Spec.Ports[0].Port
+	return port.Port
 }
 
 // nodes lists the addresses of the nodes that run a component, each once and sorted. They are read off the pods, since to list nodes would take rights in the whole cluster.
@@ -226,6 +234,7 @@ func (h Hook) advertisedBefore(ctx context.Context) string {
 	return server.Hostname()
 }
 
-func at(names []string, port int32) reach {
-	return reach{names: names, server: "https://" + net.JoinHostPort(names[0], strconv.Itoa(int(port)))}
+// at is the URL of a host, an IP or a name, and a port.
+func at(host string, port int32) string {
+	return "https://" + net.JoinHostPort(host, strconv.Itoa(int(port)))
 }

@@ -96,9 +96,9 @@ func registrarRules() []rbacv1.PolicyRule {
 // administrators may do everything, by a role that can be taken from them, which system:masters cannot.
 func administrators() client.Object {
 	return &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: adminGroup},
+		ObjectMeta: metav1.ObjectMeta{Name: AdminGroup},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
-		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: adminGroup}},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: AdminGroup}},
 	}
 }
 

@@ -22,13 +22,16 @@ const (
 )
 
 // Certs ensures every certificate of the table, each in a Secret of its own. What is there and good is not touched; a leaf past two thirds of its life, or with
-// another subject, name or CA than the table's, is issued anew. A CA is never replaced.
+// another subject, name or CA than the table's, is issued anew. A CA is never replaced. Then it ensures the password and the token of the administrator, where the values turn them on.
 func (h Hook) Certs(ctx context.Context) error {
 	addresses, err := h.knownAddresses(ctx)
 	if err != nil {
 		return err
 	}
-	return h.ensureCertificates(ctx, addresses)
+	if err := h.ensureCertificates(ctx, addresses); err != nil {
+		return err
+	}
+	return h.ensureLogins(ctx)
 }
 
 // ensureCertificates reads all Secrets, makes all that is wanting, and then stores it, the CAs first.

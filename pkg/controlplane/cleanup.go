@@ -11,8 +11,8 @@ import (
 	"github.com/fedhelm/fedhelm/pkg/kube"
 )
 
-// Cleanup removes what the hooks made, by the table of names: certificates, kubeconfigs, the configuration of the DNS provider, the published name servers, and this federation's key
-// of the Secret that the namespace's federations share; and the Jobs of hooks that failed. What is gone already is well, what is not the release's own stays with a warning.
+// Cleanup removes what the hooks made, by the table of names: certificates, kubeconfigs, password and token, the configuration of the DNS provider, the published name servers, and this
+// federation's key of the Secret that the namespace's federations share; and the Jobs of hooks that failed. What is gone already is well, what is not the release's own stays with a warning.
 func (h Hook) Cleanup(ctx context.Context) error {
 	return kube.RetryForbidden(ctx, forbiddenTimeout, h.cleanup)
 }
@@ -21,7 +21,7 @@ func (h Hook) cleanup(ctx context.Context) error {
 	cas, keys, leaves := Components()
 	objects := []client.Object{h.nameserversConfigMap()}
 	// The leaves first: to run this again after a CA is gone and a leaf is not would leave certs without a way on.
-	for _, component := range slices.Concat(leaves, []string{adminKubeconfig, dnsProvider, keys}, cas) {
+	for _, component := range slices.Concat(leaves, []string{adminKubeconfig, dnsProvider, basicAuth, tokenAuth, keys}, cas) {
 		objects = append(objects, h.secret(component))
 	}
 	return errors.Join(

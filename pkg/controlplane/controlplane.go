@@ -51,9 +51,10 @@ func (h Hook) serverName() string {
 }
 
 // inCluster is the API's address in the host cluster.
-func (h Hook) inCluster() string {
-	return fmt.Sprintf("https://%s:%d", h.serverName(), h.Values.APIServer.Service.Port)
-}
+func (h Hook) inCluster() string { return at(h.serverName(), h.Values.APIServer.Service.Port) }
+
+// proxyInCluster is the address in the host cluster of the proxy for basic authentication.
+func (h Hook) proxyInCluster() string { return at(h.serverName(), h.Values.APIServer.BasicAuth.Port) }
 
 func (h Hook) now() time.Time {
 	if h.Now != nil {

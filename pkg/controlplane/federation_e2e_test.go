@@ -64,7 +64,7 @@ func TestRightsInTheFederation(t *testing.T) {
 		require.NoError(t, err)
 		return api
 	}
-	registrar, admin := as(registrarUser), as("admin", adminGroup)
+	registrar, admin := as(registrarUser), as("admin", AdminGroup)
 	cluster := &v1beta1.Cluster{
 		ObjectMeta: metav1.ObjectMeta{Name: "gondor"},
 		Spec: v1beta1.ClusterSpec{
@@ -85,7 +85,7 @@ func TestKeepAfterEtcdWasEmptied(t *testing.T) {
 	r.values.APIServer.Service.Type = "ClusterIP"
 	require.NoError(t, r.certs())
 	r.service()
-	lost, err := startServer(t.TempDir())
+	lost, err := startServer(t.TempDir(), nil)
 	require.NoError(t, err)
 	defer func() { _ = lost.env.Stop() }()
 	keep := func() error { return r.hook("keeper", nil).Keep(t.Context(), lost.Config) }
@@ -158,7 +158,7 @@ func checkBootstrapped(t *testing.T) {
 		require.NoError(t, federation.Get(t.Context(), client.ObjectKey{Name: name}, role))
 		require.Equal(t, rules, role.Rules)
 	}
-	for _, name := range []string{registrarUser, v1beta1.ControllerManager, adminGroup} {
+	for _, name := range []string{registrarUser, v1beta1.ControllerManager, AdminGroup} {
 		require.NoError(t, federation.Get(t.Context(), client.ObjectKey{Name: name}, &rbacv1.ClusterRoleBinding{}), name)
 	}
 	require.NoError(t, federation.Get(t.Context(), client.ObjectKey{Namespace: v1beta1.NamespaceFederationSystem, Name: v1beta1.ControllerManager}, &rbacv1.RoleBinding{}))

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -20,8 +22,8 @@ import (
 // annotationRestarted on the API server's pod template rolls it when its value changes, as `kubectl rollout restart` does.
 const annotationRestarted = "federation.fedhelm.dev/restarted-at"
 
-// Keep is what the keeper does every few minutes: it renews certificates, follows a changed configuration of the DNS provider, sets up again an API that lost its data, and
-// follows a late or changed address.
+// Keep is what the keeper does every few minutes: it renews certificates, makes a password or token anew that was deleted, follows a changed configuration of the DNS provider, sets up
+// again an API that lost its data, and follows a late or changed address.
 // An API that is down keeps it from none of the rest.
 func (h Hook) Keep(ctx context.Context, config *rest.Config) error {
 	certificates := h.Certs(ctx)
@@ -95,4 +97,41 @@ func (h Hook) roll(ctx context.Context, component, annotation, value string) err
 		return fmt.Errorf("restart Deployment %s/%s: %w", h.Namespace, name, err)
 	}
 	return nil
+}
+
+// rollOlder replaces the pods of a component when one of them that reads a Secret is older than what is in it, and its program reads that only once: it gives them an annotation whose
+// value tells this state of the Secret from others. It waits for nothing: the old pods serve until the new ones do.
+func (h Hook) rollOlder(ctx context.Context, component string, secret *corev1.Secret, annotation, value string, reads func(corev1.Pod) bool) error {
+	deployment := &appsv1.Deployment{}
+	key := client.ObjectKey{Namespace: h.Namespace, Name: h.object(component)}
+	err := h.Host.Get(ctx, key, deployment)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil // nothing runs with what was there before
+	case err != nil:
+		return fmt.Errorf("get Deployment %s: %w", key, err)
+	case deployment.Spec.Template.Annotations[annotation] == value:
+		return nil
+	}
+	pods, err := h.pods(ctx, component)
+	if err != nil {
+		return err
+	}
+	written := writtenAt(secret)
+	if !slices.ContainsFunc(pods, func(pod corev1.Pod) bool { return reads(pod) && !pod.CreationTimestamp.After(written) }) {
+		return nil
+	}
+	h.Log.Info("a Secret is newer than the pods that read it: replacing them", "secret", secret.Name, "deployment", key.Name)
+	return h.roll(ctx, component, annotation, value)
+}
+
+// writtenAt is when the data of a Secret was last written, by the clock of the API server, as the creation of pods is.
+func writtenAt(secret *corev1.Secret) time.Time {
+	written := secret.CreationTimestamp.Time
+	for _, entry := range secret.ManagedFields {
+		if entry.Time != nil && entry.FieldsV1 != nil && strings.Contains(entry.FieldsV1.GetRawString(), `"f:data"`) && entry.Time.After(written) {
+			written = entry.Time.Time
+		}
+	}
+	return written
 }

@@ -11,9 +11,7 @@ import (
 	"strings"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -175,8 +173,7 @@ func (h Hook) removeDNS(ctx context.Context) error {
 	return h.remove(ctx, h.secret(dnsClientCertificate), h.secret(dnsServingCertificate), h.secret(authorityOfDNS))
 }
 
-// rollDNS replaces the pods of the DNS when one of them is older than its client certificate, which CoreDNS's etcd plugin reads only once. It waits for nothing: the old pods answer
-// until the new ones do.
+// rollDNS replaces the pods of the DNS when one of them is older than its client certificate, which CoreDNS's etcd plugin reads only once.
 func (h Hook) rollDNS(ctx context.Context) error {
 	secret := h.secret(dnsClientCertificate)
 	if err := h.Host.Get(ctx, client.ObjectKeyFromObject(secret), secret); err != nil {
@@ -186,37 +183,5 @@ func (h Hook) rollDNS(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("the certificate of Secret %s/%s %w: delete it, and run this again", h.Namespace, secret.Name, err)
 	}
-	deployment := &appsv1.Deployment{}
-	key := client.ObjectKey{Namespace: h.Namespace, Name: h.object("dns")}
-	err = h.Host.Get(ctx, key, deployment)
-	serial := certificate.SerialNumber.Text(16)
-	switch {
-	case apierrors.IsNotFound(err):
-		return nil // nothing runs with an old certificate
-	case err != nil:
-		return fmt.Errorf("get Deployment %s: %w", key, err)
-	case deployment.Spec.Template.Annotations[annotationCertificate] == serial:
-		return nil
-	}
-	pods, err := h.pods(ctx, "dns")
-	if err != nil {
-		return err
-	}
-	written := writtenAt(secret)
-	if !slices.ContainsFunc(pods, func(pod corev1.Pod) bool { return !pod.CreationTimestamp.After(written) }) {
-		return nil
-	}
-	h.Log.Info("the DNS's client certificate is newer than its pods: replacing them", "deployment", key.Name)
-	return h.roll(ctx, "dns", annotationCertificate, serial)
-}
-
-// writtenAt is when the data of a Secret was last written, by the clock of the API server, as the creation of pods is.
-func writtenAt(secret *corev1.Secret) time.Time {
-	written := secret.CreationTimestamp.Time
-	for _, entry := range secret.ManagedFields {
-		if entry.Time != nil && entry.FieldsV1 != nil && strings.Contains(entry.FieldsV1.GetRawString(), `"f:data"`) && entry.Time.After(written) {
-			written = entry.Time.Time
-		}
-	}
-	return written
+	return h.rollOlder(ctx, "dns", secret, annotationCertificate, certificate.SerialNumber.Text(16), func(corev1.Pod) bool { return true })
 }

@@ -259,7 +259,7 @@ func TestDNSIsRolledWithItsCertificate(t *testing.T) {
 // publishKubeconfigs does what publish does before it comes to the DNS.
 func (r *release) publishKubeconfigs() error {
 	hook := r.hook("publish", nil)
-	if err := hook.ensureAdminKubeconfig(r.Context(), hook.inCluster()); err != nil {
+	if err := hook.ensureAdminKubeconfig(r.Context(), reach{server: hook.inCluster()}); err != nil {
 		return err
 	}
 	return hook.ensureRegistrar(r.Context())

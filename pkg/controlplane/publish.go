@@ -2,6 +2,7 @@ package controlplane
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
@@ -19,18 +20,18 @@ import (
 // kubeconfigKey is the key of a kubeconfig in its Secret.
 const kubeconfigKey = "kubeconfig"
 
-// Publish ensures that the federation can be used, and that nothing is left of a DNS of its own where it has one no more. The keeper does not remove that: a run that began with the
-// values before an upgrade would take away what the upgrade has just made.
+// Publish ensures that the federation can be used, and that nothing is left of a DNS of its own, or of a password or token, where it has one no more. The keeper does not remove those: a
+// run that began with the values before an upgrade would take away what the upgrade has just made.
 func (h Hook) Publish(ctx context.Context) error {
 	if err := h.publish(ctx); err != nil {
 		return err
 	}
-	return h.removeDNS(ctx)
+	return errors.Join(h.removeDNS(ctx), h.removeLogins(ctx))
 }
 
 // publish ensures that the API can be used: the address at which it is reached, for which it waits a bounded time, goes into the serving certificate and into the
 // administrator's kubeconfig; the members' releases get one that may do nothing but keep Clusters. Then that of the federation's own DNS is published likewise, for which it
-// waits no longer than for the API's. It ends with what to do next.
+// waits no longer than for the API's; and an API server that is older than its tokens is replaced. It ends with what to do next.
 func (h Hook) publish(ctx context.Context) error {
 	until := h.addressDeadline(ctx)
 	r, err := h.waitForAPIAddress(ctx, until)
@@ -40,7 +41,7 @@ func (h Hook) publish(ctx context.Context) error {
 	if err := h.ensureCertificates(ctx, r.names); err != nil {
 		return err
 	}
-	if err := h.ensureAdminKubeconfig(ctx, r.server); err != nil {
+	if err := h.ensureAdminKubeconfig(ctx, r); err != nil {
 		return err
 	}
 	if err := h.ensureRegistrar(ctx); err != nil {
@@ -49,13 +50,24 @@ func (h Hook) publish(ctx context.Context) error {
 	if err := h.publishDNS(ctx, until); err != nil {
 		return err
 	}
+	if err := h.rollAPIServer(ctx); err != nil {
+		return err
+	}
 	h.Log.Info(fmt.Sprintf("federation %s is at %s", h.Federation, r.server))
 	h.Log.Info(fmt.Sprintf("get its kubeconfig with `kubectl -n %s get secret %s -o jsonpath='{.data.%s}' | base64 -d`", h.Namespace, h.object(adminKubeconfig), kubeconfigKey))
 	return nil
 }
 
-func (h Hook) ensureAdminKubeconfig(ctx context.Context, server string) error {
-	text, err := h.kubeconfig(ctx, adminCertificate, server)
+// ensureAdminKubeconfig ensures the administrator's kubeconfig: his certificate and, where the values turn them on, his password and his token, each in a context of its own.
+func (h Hook) ensureAdminKubeconfig(ctx context.Context, r reach) error {
+	config, err := h.clientConfig(ctx, adminCertificate, r.server)
+	if err != nil {
+		return err
+	}
+	if err := h.addLogins(ctx, config, r); err != nil {
+		return err
+	}
+	text, err := clientcmd.Write(*config)
 	if err != nil {
 		return err
 	}
@@ -111,14 +123,23 @@ func (h Hook) applyRegistrars(ctx context.Context, data map[string][]byte) error
 	return nil
 }
 
-// kubeconfig gives a self-contained kubeconfig with the certificate of a component. The context is named like the federation, as kubefed's was, and the server's certificate is
-// checked for a name that it always has, so that the kubeconfig works before the certificate names a new address.
+// kubeconfig gives a self-contained kubeconfig with the certificate of a component.
 func (h Hook) kubeconfig(ctx context.Context, component, server string) ([]byte, error) {
+	config, err := h.clientConfig(ctx, component, server)
+	if err != nil {
+		return nil, err
+	}
+	return clientcmd.Write(*config)
+}
+
+// clientConfig is what kubeconfig writes. The context is named like the federation, as kubefed's was, and the server's certificate is checked for a name that it always has, so that
+// the kubeconfig works before the certificate names a new address.
+func (h Hook) clientConfig(ctx context.Context, component, server string) (*clientcmdapi.Config, error) {
 	secret := h.secret(component)
 	if err := h.Host.Get(ctx, client.ObjectKeyFromObject(secret), secret); err != nil {
 		return nil, fmt.Errorf("get Secret %s/%s: %w", h.Namespace, secret.Name, err)
 	}
-	return clientcmd.Write(clientcmdapi.Config{
+	return &clientcmdapi.Config{
 		Clusters: map[string]*clientcmdapi.Cluster{h.Federation: {
 			Server: server, TLSServerName: h.serverName(), CertificateAuthorityData: secret.Data[authorityKey],
 		}},
@@ -127,5 +148,5 @@ func (h Hook) kubeconfig(ctx context.Context, component, server string) ([]byte,
 		}},
 		Contexts:       map[string]*clientcmdapi.Context{h.Federation: {Cluster: h.Federation, AuthInfo: h.Federation}},
 		CurrentContext: h.Federation,
-	})
+	}, nil
 }

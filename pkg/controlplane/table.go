@@ -11,12 +11,14 @@ import (
 // Names in the federation's API.
 const (
 	adminUser      = "admin" // kubefed's
-	adminGroup     = "federation-admins"
 	registrarUser  = "federation-registrar"
 	bootstrapUser  = "federation-bootstrap"
 	mastersGroup   = "system:masters"
 	frontProxyName = "front-proxy-client" // the chart's --requestheader-allowed-names
 )
+
+// AdminGroup is the group of the federation's administrators.
+const AdminGroup = "federation-admins"
 
 // DNSEtcd begins the components of the etcd behind the federation's own DNS.
 const DNSEtcd = "dns-etcd"
@@ -35,6 +37,8 @@ const (
 	dnsClientCertificate  = DNSEtcd + "-client"
 	adminKubeconfig       = "kubeconfig"
 	dnsProvider           = "dns-provider"
+	basicAuth             = "apiserver-basic-auth"
+	tokenAuth             = "apiserver-token"
 )
 
 // authorities are the CAs. There is one each, because one for all would let every client of the API into etcd. That of the DNS's etcd is made only where the federation runs a DNS
@@ -63,7 +67,7 @@ func (h Hook) leaves(addresses []string) []pki.Leaf {
 		{Name: "kube-controller-manager", Authority: authorityOfAPI, CommonName: "system:kube-controller-manager", Usages: pki.Client},
 		{Name: "controller-manager", Authority: authorityOfAPI, CommonName: rbac.User, Usages: pki.Client},
 		{Name: "bootstrap", Authority: authorityOfAPI, CommonName: bootstrapUser, Organizations: []string{mastersGroup}, Usages: pki.Client},
-		{Name: adminCertificate, Authority: authorityOfAPI, CommonName: adminUser, Organizations: []string{adminGroup}, Usages: pki.Client},
+		{Name: adminCertificate, Authority: authorityOfAPI, CommonName: adminUser, Organizations: []string{AdminGroup}, Usages: pki.Client},
 		{Name: registrarCertificate, Authority: authorityOfAPI, CommonName: registrarUser, Usages: pki.Client},
 	}
 	if h.Values.DNS.Own() {

@@ -49,6 +49,6 @@ func TestTable(t *testing.T) {
 }
 
 func TestAddressOfServer(t *testing.T) {
-	require.Equal(t, "https://192.0.2.1:443", at([]string{"192.0.2.1", "lb.example"}, 443).server)
-	require.Equal(t, "https://[2001:db8::1]:30443", at([]string{"2001:db8::1"}, 30443).server)
+	require.Equal(t, "https://192.0.2.1:443", at("192.0.2.1", 443))
+	require.Equal(t, "https://[2001:db8::1]:30443", at("2001:db8::1", 30443))
 }

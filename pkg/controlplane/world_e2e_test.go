@@ -55,7 +55,7 @@ func TestMain(m *testing.M) {
 	code := 1
 	defer func() { os.Exit(code) }()
 	for _, s := range []**server{&host, &federation} {
-		started, err := startServer("")
+		started, err := startServer("", nil)
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return
@@ -66,8 +66,8 @@ func TestMain(m *testing.M) {
 	code = m.Run()
 }
 
-// startServer starts a server; with a directory for its certificates it keeps them when it is restarted.
-func startServer(certificates string) (*server, error) {
+// startServer starts a server with some flags of its own; with a directory for its certificates it keeps them when it is restarted.
+func startServer(certificates string, flags map[string]string) (*server, error) {
 	cache := os.Getenv("FEDHELM_CACHE")
 	if cache == "" {
 		home, err := os.UserHomeDir()
@@ -83,6 +83,9 @@ func startServer(certificates string) (*server, error) {
 	}
 	env := &envtest.Environment{BinaryAssetsDirectory: filepath.Join(cache, "bin"), ControlPlaneStartTimeout: 4 * bound, ControlPlaneStopTimeout: bound}
 	env.ControlPlane.GetAPIServer().CertDir = certificates
+	for name, value := range flags {
+		env.ControlPlane.GetAPIServer().Configure().Set(name, value)
+	}
 	config, err := env.Start()
 	if err != nil {
 		return nil, err
@@ -153,25 +156,32 @@ func rules(phase string) []rbacv1.PolicyRule {
 		rule("", "secrets", []string{fellowship + "-" + dnsProvider}, "get", "create", "patch", "delete"),
 		rule("", "secrets", []string{"own-dns"}, "get"),
 	}
+	logins := []string{fellowship + "-" + basicAuth, fellowship + "-" + tokenAuth}
+	login := []rbacv1.PolicyRule{
+		rule("", "secrets", logins, "get", "create", "patch"),
+		rule("", "secrets", []string{"own-users", "own-tokens"}, "get"),
+	}
 	nameservers := []string{fellowship + "-nameservers"}
 	publish := slices.Concat(certs, []rbacv1.PolicyRule{
 		rule("", "secrets", []string{kubeconfig, registrars}, "get", "create", "patch"),
 		rule("", "services", []string{fellowship + "-dns"}, "get"),
 		rule("", "configmaps", nameservers, "get", "create", "patch"),
 		rule("", "secrets", []string{fellowship + "-" + dnsProvider}, "get"),
-		rule("apps", "deployments", []string{fellowship + "-dns"}, "get", "patch"),
+		rule("apps", "deployments", []string{fellowship + "-dns", fellowship + "-apiserver"}, "get", "patch"),
+		rule("", "secrets", append([]string{"own-users", "own-tokens"}, logins...), "get"),
 	})
 	removed := []rbacv1.PolicyRule{
 		rule("", "secrets", []string{fellowship + "-dns-etcd-ca", fellowship + "-dns-etcd-tls", fellowship + "-dns-etcd-client"}, "delete"),
 		rule("", "configmaps", nameservers, "delete"),
+		rule("", "secrets", logins, "delete"),
 	}
 	return map[string][]rbacv1.PolicyRule{
-		"prepare":  slices.Concat(certs, dns, []rbacv1.PolicyRule{rule("", "configmaps", []string{fellowship + "-federation"}, "get")}),
+		"prepare":  slices.Concat(certs, login, dns, []rbacv1.PolicyRule{rule("", "configmaps", []string{fellowship + "-federation"}, "get")}),
 		"publish":  slices.Concat(publish, removed),
-		"keeper":   slices.Concat(publish, dns, []rbacv1.PolicyRule{rule("apps", "deployments", []string{fellowship + "-apiserver"}, "get", "patch")}),
+		"keeper":   slices.Concat(publish, login, dns),
 		"teardown": {rule("", "secrets", []string{registrars, fellowship + "-" + dnsProvider, "gondor-federation-credentials", "shire-federation-credentials"}, "get")}, // join lends the others
 		"cleanup": {
-			rule("", "secrets", append(certificates, kubeconfig, fellowship+"-"+dnsProvider), "get", "delete"),
+			rule("", "secrets", append(certificates, append(logins, kubeconfig, fellowship+"-"+dnsProvider)...), "get", "delete"),
 			rule("", "secrets", []string{registrars}, "get", "patch", "delete"),
 			rule("", "configmaps", nameservers, "get", "delete"),
 			rule("batch", "jobs", []string{fellowship + "-prepare", fellowship + "-publish", fellowship + "-teardown"}, "get", "delete"),
@@ -218,7 +228,11 @@ func (r *release) service() *corev1.Service {
 		create("dns", r.values.DNS.Server.Service.Type,
 			corev1.ServicePort{Name: "dns", Protocol: corev1.ProtocolUDP, Port: 53}, corev1.ServicePort{Name: "dns-tcp", Protocol: corev1.ProtocolTCP, Port: 53})
 	}
-	return create("apiserver", r.values.APIServer.Service.Type, corev1.ServicePort{Port: r.values.APIServer.Service.Port, TargetPort: intstr.FromInt32(8443)})
+	ports := []corev1.ServicePort{{Name: "https", Port: r.values.APIServer.Service.Port, TargetPort: intstr.FromInt32(8443)}}
+	if r.values.APIServer.BasicAuth.Enabled {
+		ports = append(ports, corev1.ServicePort{Name: basicAuthPort, Port: r.values.APIServer.BasicAuth.Port, TargetPort: intstr.FromInt32(8444)})
+	}
+	return create("apiserver", r.values.APIServer.Service.Type, ports...)
 }
 
 // address gives the API's load balancer an address, as a cloud does.
@@ -235,14 +249,17 @@ func (r *release) addressOf(component string, ingress ...corev1.LoadBalancerIngr
 	require.NoError(r, host.Status().Update(r.Context(), s))
 }
 
-// pod makes a pod of a component on a node.
-func (r *release) pod(component, name, hostIP string) {
+// pod makes a pod of a component on a node, which mounts some Secrets.
+func (r *release) pod(component, name, hostIP string, secrets ...string) {
 	r.Helper()
 	p := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: r.namespace, Name: name, Labels: map[string]string{
 			"app.kubernetes.io/instance": fellowship, "app.kubernetes.io/component": component,
 		}},
 		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: component, Image: component}}},
+	}
+	for _, secret := range secrets {
+		p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: secret, VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: secret}}})
 	}
 	require.NoError(r, host.Create(r.Context(), p))
 	p.Status.HostIP, p.Status.HostIPs = hostIP, []corev1.HostIP{{IP: hostIP}}

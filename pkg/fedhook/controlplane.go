@@ -18,10 +18,11 @@ func certsCommand(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use:   "certs",
 		Short: "Ensure the control plane's certificates and keys, each in a Secret",
-		Long: `certs ensures the control plane's certificates and keys, each in a Secret of its own.
+		Long: `certs ensures the control plane's certificates and keys, each in a Secret of its own; and, where apiServer.basicAuth and apiServer.tokenAuth are on, the administrator's password
+and token.
 
 What is there and good is not touched. A certificate past two thirds of its life, or that lacks a name, is issued anew by the same CA. A CA is never
-replaced, since that makes every kubeconfig void: one that is broken or missing is an error that says what to do.`,
+replaced, since that makes every kubeconfig void: one that is broken or missing is an error that says what to do. A password or token is made anew when its Secret is deleted.`,
 		Args: cobra.NoArgs,
 		RunE: o.controlPlane(func(ctx context.Context, hook controlplane.Hook) error { return hook.Certs(ctx) }),
 	}
@@ -58,8 +59,8 @@ func publishCommand(o *options) *cobra.Command {
 		Short: "Publish the addresses of the federation's API and DNS, and the administrator's kubeconfig",
 		Long: `publish finds out where the federation's API is reached, for which it waits as long as apiServer.service.addressTimeoutSeconds says, and writes that into the serving
 certificate and into Secret <federation>-kubeconfig. Without an address it publishes the one in the cluster, and says so. Where the federation runs a DNS of its own, the address of that
-goes into ConfigMap <federation>-nameservers, within the same time; and its pods are replaced when they are older than their certificate. Where it runs one no more, what
-there was for it is removed.
+goes into ConfigMap <federation>-nameservers, within the same time; and its pods are replaced when they are older than their certificate, as the API server's are when they are older
+than their tokens. What there was for a DNS, a password or a token that is no more is removed.
 
 It never fails for lack of an address: the keeper publishes a late one, or you with this command. To have one for sure, set
 apiServer.service.advertiseAddress, or apiServer.service.type to NodePort.`,
@@ -91,8 +92,8 @@ func cleanupCommand(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use:   "cleanup",
 		Short: "Remove what the hooks made, after the control plane is uninstalled",
-		Long: `cleanup deletes what the hooks made in the release's namespace, by a fixed table of names: the Secrets with certificates, keys, CAs, kubeconfigs and the configuration of the DNS
-provider, ConfigMap <federation>-nameservers, and the federation's key in Secret federation-registrars. What is gone already is well, what another release made stays with a
+		Long: `cleanup deletes what the hooks made in the release's namespace, by a fixed table of names: the Secrets with certificates, keys, CAs, kubeconfigs, password, token and the configuration of the
+DNS provider, ConfigMap <federation>-nameservers, and the federation's key in Secret federation-registrars. What is gone already is well, what another release made stays with a
 warning.
 
 The CAs go with it, so every kubeconfig of the federation is void from then on. Never run it on a federation that is to live on.`,

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -45,6 +46,10 @@ func kubeconfig(t *testing.T, handler http.HandlerFunc) string {
 "contexts": [{"name": "host", "context": {"cluster": "host", "user": "host", "namespace": "rivendell"}}]}`, server.URL))
 }
 
+// proxyFlags are all that basic-auth-proxy needs, and name nothing that is there.
+var proxyFlags = []string{"basic-auth-proxy", "--listen=127.0.0.1:0", "--probes=127.0.0.1:0", "--server=https://127.0.0.1:1", "--certificate-authority=/nowhere",
+	"--tls-cert-file=/nowhere", "--tls-private-key-file=/nowhere", "--proxy-client-cert-file=/nowhere", "--proxy-client-key-file=/nowhere", "--htpasswd-file=/nowhere"}
+
 func TestOneSentenceForEachFault(t *testing.T) {
 	api := kubeconfig(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -69,6 +74,9 @@ func TestOneSentenceForEachFault(t *testing.T) {
 		"no such kubeconfig":    {[]string{"certs", "--release", "fellowship", "--kubeconfig", "/nowhere"}, "give its --kubeconfig and --context"},
 		"no such context":       {[]string{"certs", "--release", "fellowship", "--kubeconfig", api, "--context", "mordor"}, `"mordor"`},
 		"no federation's API":   {[]string{"bootstrap", "--release", "fellowship"}, "give --federation-kubeconfig"},
+		"nothing to proxy":      {[]string{"basic-auth-proxy", "--group", "a"}, "--server, --certificate-authority, --tls-cert-file, --tls-private-key-file, --proxy-client-cert-file, --proxy-client-key-file, --htpasswd-file are missing"},
+		"an address of nobody":  {append(slices.Clone(proxyFlags), "--listen", "192.0.2.1:1"), "listen at 192.0.2.1:1"},
+		"no passwords":          {proxyFlags, "look at the htpasswd file: stat /nowhere"},
 		"an unknown format":     {[]string{"status", "-o", "xml"}, "table, json, yaml"},
 		"status of an old host": {[]string{"status", "--kubeconfig", api}, "look for federations in namespace rivendell"},
 	} {
@@ -88,7 +96,7 @@ func TestOneSentenceForEachFault(t *testing.T) {
 
 func TestEveryCommandHasHelp(t *testing.T) {
 	commands := newCommand(&options{}).Commands()
-	require.Len(t, commands, 13)
+	require.Len(t, commands, 14)
 	for _, command := range commands {
 		code, stdout, _, _ := run(t, command.Name(), "--help")
 		require.Zero(t, code)

@@ -112,7 +112,7 @@ with a kubeconfig of the host cluster and the values of the release:
 	flags.BoolVarP(&o.verbose, "verbose", "v", false, "tell also what was found good and left as it is")
 	root.AddCommand(
 		prepareCommand(o), certsCommand(o), dnsCommand(o), bootstrapCommand(o), publishCommand(o), keepCommand(o), teardownCommand(o), cleanupCommand(o),
-		joinCommand(o), unjoinCommand(o), statusCommand(o), generateCommand(o), versionCommand(o),
+		basicAuthProxyCommand(o), joinCommand(o), unjoinCommand(o), statusCommand(o), generateCommand(o), versionCommand(o),
 	)
 	return root
 }

@@ -58,6 +58,35 @@ type APIServer struct {
 	Service Service `json:"service"`
 	// Names and addresses to add to the serving certificate.
 	CertificateSANs []string `json:"certificateSANs"`
+	// Login with a name and a password, for debugging.
+	BasicAuth BasicAuth `json:"basicAuth"`
+	// Login with a token from a file, for debugging.
+	TokenAuth TokenAuth `json:"tokenAuth"`
+}
+
+// BasicAuth is the proxy beside the API server that takes names and passwords.
+type BasicAuth struct {
+	// Whether the API may be used with a name and a password, for debugging (kubefed's --apiserver-enable-basic-auth). kube-apiserver lost that in 1.19: a proxy beside it takes them, at
+	// a port of its own.
+	Enabled bool `json:"enabled"`
+	// Port of the API server's Service that leads to the proxy.
+	Port int32 `json:"port" jsonschema:"minimum=1,maximum=65535"`
+	// Its port on every node, with service types NodePort and LoadBalancer; 0 lets Kubernetes choose.
+	NodePort int32 `json:"nodePort" jsonschema:"minimum=0,maximum=65535"`
+	// Name of a Secret in the release's namespace with an htpasswd file of bcrypt hashes in key auth: each of its users is an administrator. What its keys username and password hold, if it
+	// has them, goes into the administrator's kubeconfig. Empty stands for Secret `<federation>-apiserver-basic-auth`, which is made, and made anew when it is deleted.
+	ExistingSecret string `json:"existingSecret"`
+	// Requests and limits of the proxy's container.
+	Resources corev1.ResourceRequirements `json:"resources"`
+}
+
+// TokenAuth is kube-apiserver's file of tokens.
+type TokenAuth struct {
+	// Whether the API may be used with a token that does not end, for debugging (kubefed's --apiserver-enable-token-auth).
+	Enabled bool `json:"enabled"`
+	// Name of a Secret in the release's namespace with a file for kube-apiserver's --token-auth-file in key token.csv. What its key token holds, if it has it, goes into the administrator's
+	// kubeconfig. Empty stands for Secret `<federation>-apiserver-token`, which is made, and made anew when it is deleted.
+	ExistingSecret string `json:"existingSecret"`
 }
 
 // Service is the Service in front of the API server.
@@ -147,7 +176,8 @@ func DefaultControlPlane() ControlPlane {
 				Replicas:  1,
 				Component: component("kube-apiserver", KubernetesVersion, requests("100m", "256Mi")),
 			},
-			Service: Service{Type: "LoadBalancer", Port: 443, AddressTimeoutSeconds: 60},
+			Service:   Service{Type: "LoadBalancer", Port: 443, AddressTimeoutSeconds: 60},
+			BasicAuth: BasicAuth{Port: 8443, Resources: requests("10m", "32Mi")},
 		},
 		Etcd: Etcd{
 			Component:   component("etcd", etcdVersion, requests("50m", "100Mi")),

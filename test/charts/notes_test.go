@@ -17,6 +17,7 @@ func TestNotes(t *testing.T) {
 		"clusterip":     rohan.with(`apiServer: {service: {type: ClusterIP, port: 6443}}`),
 		"warnings":      rohan.with(`{apiServer: {service: {type: NodePort}}, keeper: {enabled: false}, etcd: {persistence: {enabled: false}}}`),
 		"no-keeper":     rohan.with(`keeper: {enabled: false}`),
+		"logins":        rohan.with(`apiServer: {basicAuth: {enabled: true}, tokenAuth: {enabled: true, existingSecret: rings}}`),
 		"route53":       rohan.with(`dns: {provider: aws-route53}`),
 		"member":        shire,
 		"member-secret": shire.with(`{clusterName: bag-end, federation: rohan, secretName: ring, credentials: {existingSecret: under-hill}}`),

@@ -320,6 +320,7 @@ var rules = []rule{{
 	broken: []broken{
 		{fellowship, "templates/apiserver/deployment.yaml", `secretName: fellowship-apiserver-tls`, `secretName: fellowship-prepare`},
 		{fellowship, "templates/apiserver/deployment.yaml", `secretName: fellowship-apiserver-tls`, `secretName: fellowship-kubeconfig`},
+		{fellowship.with(`apiServer: {tokenAuth: {enabled: true}}`), "templates/apiserver/deployment.yaml", `secretName: "fellowship-apiserver-token"`, `secretName: "fellowship-apiserver-basic-auth"`},
 		{fellowship.with(`dns: {provider: none}`), "templates/apiserver/deployment.yaml", `secretName: fellowship-apiserver-tls`, `secretName: fellowship-dns-provider`},
 		{fellowship, "templates/keeper/cronjob.yaml", `serviceAccountName: "fellowship-keeper"`, `serviceAccountName: "fellowship-publish"`},
 		{fellowship, "templates/etcd/statefulset.yaml", `federation-apiserver-etcd-claim`, `claim`},
@@ -565,8 +566,8 @@ func (r rendering) calls(pattern string) (found []string) {
 	return found
 }
 
-// madeBefore says whether an object that Helm does not render is there when the release's pods start: certificates and the DNS provider's configuration, made by the hook before, and the claim of
-// somebody who has one.
+// madeBefore says whether an object that Helm does not render is there when the release's pods start: certificates, logins and the DNS provider's configuration, made by the hook before, and
+// the claim and the Secrets of somebody who has them.
 func (r rendering) madeBefore(kind, name string) bool {
 	switch kind {
 	case "Secret":
@@ -574,6 +575,16 @@ func (r rendering) madeBefore(kind, name string) bool {
 		made := append(append(cas, keys), leaves...)
 		if r.value("dns.provider") != "none" {
 			made = append(made, "dns-provider")
+		}
+		for login, component := range map[string]string{"apiServer.basicAuth": "apiserver-basic-auth", "apiServer.tokenAuth": "apiserver-token"} {
+			existing, _ := r.value(login + ".existingSecret").(string)
+			switch {
+			case r.value(login+".enabled") != true:
+			case existing == "":
+				made = append(made, component)
+			case name == existing:
+				return true
+			}
 		}
 		return slices.Contains(made, strings.TrimPrefix(name, r.name+"-"))
 	case "PersistentVolumeClaim":

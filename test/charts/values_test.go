@@ -62,13 +62,18 @@ var others = map[string]any{
 
 // given is what some values need beside them to mean something.
 var given = map[string]string{
-	"credentials.key": `credentials: {kubeconfig: x}`,
-	"dns.coredns.":    `dns: {coredns: {etcdEndpoints: ["https://etcd:2379"]}}`,
-	"dns.google.":     `dns: {provider: google-clouddns}`,
-	"dns.aws.":        `dns: {provider: aws-route53}`,
-	"dns.rfc2136.":    `dns: {provider: rfc2136}`,
-	"dns.azure.":      `dns: {provider: azure}`,
-	"dns.webhook.":    `dns: {provider: webhook}`,
+	"credentials.key":                         `credentials: {kubeconfig: x}`,
+	"apiServer.basicAuth.":                    `apiServer: {basicAuth: {enabled: true}}`,
+	"apiServer.basicAuth.enabled":             `{}`,
+	"apiServer.basicAuth.resources.requests.": `apiServer: {basicAuth: {enabled: true}}`,
+	"apiServer.tokenAuth.":                    `apiServer: {tokenAuth: {enabled: true}}`,
+	"apiServer.tokenAuth.enabled":             `{}`,
+	"dns.coredns.":                            `dns: {coredns: {etcdEndpoints: ["https://etcd:2379"]}}`,
+	"dns.google.":                             `dns: {provider: google-clouddns}`,
+	"dns.aws.":                                `dns: {provider: aws-route53}`,
+	"dns.rfc2136.":                            `dns: {provider: rfc2136}`,
+	"dns.azure.":                              `dns: {provider: azure}`,
+	"dns.webhook.":                            `dns: {provider: webhook}`,
 }
 
 // beside gives what a value needs beside it: its own, or its section's.
@@ -404,6 +409,7 @@ func TestRolesNameTheCertificates(t *testing.T) {
 	}
 	published := []string{"fellowship-kubeconfig", "federation-registrars"}
 	dns := []string{"fellowship-dns-provider"}
+	logins := []string{"fellowship-apiserver-basic-auth", "fellowship-apiserver-token"}
 	result := rendered(t, fellowship)
 	for role, want := range map[string]struct {
 		verb  string
@@ -412,7 +418,7 @@ func TestRolesNameTheCertificates(t *testing.T) {
 		"fellowship-prepare":  {"patch", append(dns, table...)},
 		"fellowship-publish":  {"patch", append(published, table...)},
 		"fellowship-keeper":   {"patch", slices.Concat(dns, published, table)},
-		"fellowship-cleanup":  {"delete", slices.Concat(dns, published, table)},
+		"fellowship-cleanup":  {"delete", slices.Concat(dns, published, logins, table)},
 		"fellowship-status":   {"get", append([]string{"fellowship-kubeconfig", "fellowship-status"}, table...)},
 		"fellowship-teardown": {"get", append(dns, "federation-registrars", "fellowship-teardown")},
 	} {

@@ -46,6 +46,8 @@ var factors = map[string][]factor{
 			`dns: {provider: google-clouddns, existingSecret: "1", check: off}`, `dns: {config: "[Global]\netcd-endpoints = http://etcd:2379\n", nameservers: [192.0.2.1]}`},
 		{``, `dns: {zoneName: "1", server: {replicas: 3, service: {type: NodePort, nodePort: 30053}}}`, `dns: {server: {service: {type: ClusterIP}, argOverrides: {quiet: true}, etcd: {argOverrides: {v: 1}}}}`,
 			`dns: {server: {service: {loadBalancerClass: "1", loadBalancerSourceRanges: [192.0.2.0/24], annotations: {example.com/cloud: "1"}}}}`},
+		{``, `apiServer: {basicAuth: {enabled: true}, tokenAuth: {enabled: true}}`,
+			`apiServer: {basicAuth: {enabled: true, port: 9443, existingSecret: "1", resources: {limits: {memory: 64Mi}}}, tokenAuth: {enabled: true, existingSecret: "2"}}`},
 		{``, inSections(everywhere, controlPlaneSections...)},
 	}, common...),
 	member: append([]factor{

@@ -311,6 +311,9 @@ spec:
 - apiServer.service.type
 - apiServer.service.port
 - apiServer.service.addressTimeoutSeconds
+- apiServer.basicAuth
+- apiServer.basicAuth.port
+- apiServer.tokenAuth
 - etcd
 - etcd.image
 - etcd.image.registry

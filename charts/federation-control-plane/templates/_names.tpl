@@ -8,6 +8,16 @@
 https://{{ .Release.Name }}-apiserver.{{ .Release.Namespace }}.svc:{{ .Values.apiServer.service.port }}
 {{- end }}
 
+{{/* Name of the Secret with the users of basic authentication: somebody's, or the one that is made. */}}
+{{- define "controlPlane.basicAuthSecret" -}}
+{{ .Values.apiServer.basicAuth.existingSecret | default (printf "%s-apiserver-basic-auth" .Release.Name) }}
+{{- end }}
+
+{{/* Name of the Secret with the tokens, likewise. */}}
+{{- define "controlPlane.tokenSecret" -}}
+{{ .Values.apiServer.tokenAuth.existingSecret | default (printf "%s-apiserver-token" .Release.Name) }}
+{{- end }}
+
 {{/* Name of etcd's claim: the one kubefed made, so that a volume made for it binds. */}}
 {{- define "controlPlane.etcdClaim" -}}
 {{ .Values.etcd.persistence.existingClaim | default (printf "%s-federation-apiserver-etcd-claim" .Release.Name) }}

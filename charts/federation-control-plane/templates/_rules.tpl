@@ -50,9 +50,73 @@ Rules of the hooks' roles. The Secrets are those of pkg/controlplane's table; a 
 {{- end }}
 {{- end }}
 
+{{/* The Secrets of the logins that are on, as JSON: those that are made, and those that somebody made; and those that would be made if they were needed. */}}
+{{- define "controlPlane.loginSecrets" -}}
+{{- $made := list }}
+{{- $given := list }}
+{{- $unused := list }}
+{{- range $component, $login := dict "apiserver-basic-auth" .Values.apiServer.basicAuth "apiserver-token" .Values.apiServer.tokenAuth }}
+{{- $own := printf "%s-%s" $.Release.Name $component }}
+{{- if and $login.enabled (not $login.existingSecret) }}
+{{- $made = append $made $own }}
+{{- else }}
+{{- $unused = append $unused $own }}
+{{- if $login.enabled }}
+{{- $given = append $given $login.existingSecret }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- dict "made" $made "given" $given "unused" $unused | toJson }}
+{{- end }}
+
+{{/* To make the administrator's password and token, where these are on and nobody else has made them. */}}
+{{- define "controlPlane.loginRules" -}}
+{{- $secrets := include "controlPlane.loginSecrets" . | fromJson }}
+{{- with $secrets.made }}
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: {{ toJson . }}
+  verbs: [get, create, patch]
+{{- end }}
+{{- with $secrets.given }}
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: {{ toJson . }}
+  verbs: [get]
+{{- end }}
+{{- end }}
+
+{{/* To write them into the administrator's kubeconfig, and to replace API servers that are older than their tokens. */}}
+{{- define "controlPlane.publishLoginRules" -}}
+{{- $secrets := include "controlPlane.loginSecrets" . | fromJson }}
+{{- with concat $secrets.made $secrets.given }}
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: {{ toJson . }}
+  verbs: [get]
+{{- end }}
+{{- if .Values.apiServer.tokenAuth.enabled }}
+- apiGroups: [apps]
+  resources: [deployments]
+  resourceNames: [{{ .Release.Name }}-apiserver]
+  verbs: [get, patch]
+{{- end }}
+{{- end }}
+
+{{/* To remove those that are not needed any more. */}}
+{{- define "controlPlane.removeLoginRules" -}}
+{{- with (include "controlPlane.loginSecrets" . | fromJson).unused }}
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: {{ toJson . }}
+  verbs: [get, delete]
+{{- end }}
+{{- end }}
+
 {{/* To make what the pods mount. */}}
 {{- define "controlPlane.prepareRules" -}}
 {{ include "controlPlane.certificateRules" . }}
+{{ include "controlPlane.loginRules" . }}
 {{ include "controlPlane.dnsRules" . }}
 - apiGroups: [""]
   resources: [configmaps]
@@ -73,6 +137,7 @@ Rules of the hooks' roles. The Secrets are those of pkg/controlplane's table; a 
   resources: [persistentvolumeclaims]
   resourceNames: [{{ include "controlPlane.etcdClaim" . | quote }}]
   verbs: [get]
+{{- include "controlPlane.publishLoginRules" . }}
 {{- if include "controlPlane.ownDNS" . }}
 - apiGroups: [""]
   resources: [services]
@@ -114,6 +179,7 @@ Rules of the hooks' roles. The Secrets are those of pkg/controlplane's table; a 
 {{/* To keep certificates, the DNS provider's configuration and addresses, and to restart an API server whose data is gone. */}}
 {{- define "controlPlane.keeperRules" -}}
 {{ include "controlPlane.publishRules" . }}
+{{ include "controlPlane.loginRules" . }}
 {{- if ne .Values.dns.provider "none" }}
 {{ include "controlPlane.dnsRules" . }}
 {{- end }}
@@ -138,6 +204,8 @@ Rules of the hooks' roles. The Secrets are those of pkg/controlplane's table; a 
     {{- include "controlPlane.certificateSecrets" . | nindent 4 }}
     - {{ .Release.Name }}-kubeconfig
     - {{ .Release.Name }}-dns-provider
+    - {{ .Release.Name }}-apiserver-basic-auth
+    - {{ .Release.Name }}-apiserver-token
   verbs: [get, delete]
 - apiGroups: [""]
   resources: [secrets]
