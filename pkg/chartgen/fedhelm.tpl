@@ -19,6 +19,19 @@ sections, and what has a default that is not empty. Takes: context, needed.
 {{- end }}
 {{- end }}
 
+{{/* Namespace of the chart's objects. Takes: context. */}}
+{{- define "fedhelm.namespace" -}}
+{{ .context.Values.namespaceOverride | default .context.Release.Namespace }}
+{{- end }}
+
+{{/* The user's own objects, each a document. Takes: context. */}}
+{{- define "fedhelm.extraObjects" -}}
+{{- range .context.Values.extraObjects }}
+---
+{{ tpl (kindIs "string" . | ternary . (toYaml .)) $.context }}
+{{- end }}
+{{- end }}
+
 {{/* Labels of an object: the chart's own, then those given, then the common ones; a label that is in two has the first value. Takes: context, component, labels (optional). */}}
 {{- define "fedhelm.labels" -}}
 {{- $labels := include "fedhelm.selectorLabels" . | fromYaml }}
@@ -40,7 +53,7 @@ app.kubernetes.io/component: {{ .component }}
 {{- define "fedhelm.metadata" -}}
 name: {{ .name | quote }}
 {{- if not .clusterScoped }}
-namespace: {{ .context.Release.Namespace | quote }}
+namespace: {{ include "fedhelm.namespace" . | quote }}
 {{- end }}
 labels:
   {{- include "fedhelm.labels" . | nindent 2 }}
@@ -154,7 +167,7 @@ failureThreshold: {{ .failureThreshold }}
 {{/* The arguments of fedhook that say whose work it does. Takes: context, name (the Secret with the values). */}}
 {{- define "fedhelm.fedhookArguments" -}}
 - --release={{ .context.Release.Name }}
-- --namespace={{ .context.Release.Namespace }}
+- --namespace={{ include "fedhelm.namespace" . }}
 - --values-secret={{ .name }}
 {{- end }}
 
@@ -182,13 +195,13 @@ volumes:
 {{- end }}
 {{- end }}
 
-{{/* Metadata of a hook. Takes: context, component, name, phases, weight, outputLogPolicy (optional). */}}
+{{/* Metadata of a hook. Takes: context, component, name, phases, weight, and optional outputLogPolicy and overrides (annotations that go before the chart's). */}}
 {{- define "fedhelm.hookMetadata" -}}
 {{- $annotations := dict "helm.sh/hook" .phases "helm.sh/hook-weight" (.weight | toString) "helm.sh/hook-delete-policy" "before-hook-creation,hook-succeeded" -}}
 {{- if hasKey . "outputLogPolicy" -}}
 {{- $_ := set $annotations "helm.sh/hook-output-log-policy" .outputLogPolicy -}}
 {{- end -}}
-{{ include "fedhelm.metadata" (merge (dict "annotations" $annotations) .) }}
+{{ include "fedhelm.metadata" (merge (dict "annotations" (merge (dict) (.overrides | default dict) $annotations)) .) }}
 {{- end }}
 
 {{/* The account of a hook, with the values it reads and the role it needs, each a hook of the same phase. Takes: context, component, name, phases, rules. */}}
@@ -238,17 +251,18 @@ roleRef:
 subjects:
   - kind: ServiceAccount
     name: {{ .name | quote }}
-    namespace: {{ .context.Release.Namespace | quote }}
+    namespace: {{ include "fedhelm.namespace" . | quote }}
 {{- end }}
 
-{{/* A whole hook: its account and the Job that runs fedhook. Takes: context, component, name, phases, arguments, rules. */}}
+{{/* A whole hook: its account and the Job that runs fedhook; nothing without hooks. Takes: context, component, name, phases, arguments, rules. */}}
 {{- define "fedhelm.hook" -}}
-{{ include "fedhelm.hookAccount" . }}
+{{- if .context.Values.hooks.enabled }}
+{{- include "fedhelm.hookAccount" . }}
 ---
 apiVersion: batch/v1
 kind: Job
 metadata:
-  {{- include "fedhelm.hookMetadata" (merge (dict "weight" 0 "outputLogPolicy" (.outputLogPolicy | default "hook-failed")) .) | nindent 2 }}
+  {{- include "fedhelm.hookMetadata" (merge (dict "weight" 0 "outputLogPolicy" (.outputLogPolicy | default "hook-failed") "overrides" .context.Values.hooks.annotations) .) | nindent 2 }}
 spec:
   backoffLimit: {{ .context.Values.hooks.backoffLimit }}
   activeDeadlineSeconds: {{ .context.Values.hooks.activeDeadlineSeconds }}
@@ -257,4 +271,5 @@ spec:
       {{- include "fedhelm.podMetadata" (merge (dict "values" .context.Values.hooks) .) | nindent 6 }}
     spec:
       {{- include "fedhelm.fedhookPodSpec" . | nindent 6 }}
+{{- end }}
 {{- end }}

@@ -54,6 +54,8 @@ func ownShape(t reflect.Type) *jsonschema.Schema {
 		return &jsonschema.Schema{Extras: types("string", "number", "boolean", "null")}
 	case reflect.TypeFor[values.DNSCheck]():
 		return &jsonschema.Schema{Enum: []any{"warn", "strict", "off", false}} // YAML reads off as false
+	case reflect.TypeFor[values.ExtraObject]():
+		return &jsonschema.Schema{Extras: types("object", "string")}
 	case reflect.TypeFor[resource.Quantity]():
 		return &jsonschema.Schema{Pattern: quantityPattern, Extras: types("string", "number")}
 	case reflect.TypeFor[corev1.NodeAffinity](), reflect.TypeFor[corev1.PodAffinity](), reflect.TypeFor[corev1.PodAntiAffinity]():

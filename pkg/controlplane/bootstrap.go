@@ -64,7 +64,7 @@ func (h Hook) waitForAPI(ctx context.Context, config *rest.Config) (*kube.API, e
 	what := "the federation's API at " + config.Host
 	return api, kube.Wait(ctx, pollInterval, readyTimeout, what, func(ctx context.Context) (bool, error) {
 		if _, err := api.Raw(ctx, "/readyz"); err != nil {
-			return false, fmt.Errorf("%w; look at the pods of %s and %s in namespace %s", err, h.object("apiserver"), h.object("etcd"), h.Namespace)
+			return false, fmt.Errorf("%w; %s", err, h.whereToLook())
 		}
 		return true, nil
 	})

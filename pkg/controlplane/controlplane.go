@@ -18,7 +18,7 @@ import (
 type Hook struct {
 	// Federation is the federation's name, which is the Helm release's; Namespace is the release's in the host cluster.
 	Federation, Namespace string
-	// Values of the release. bootstrap needs none.
+	// Values of the release. bootstrap needs few of them: the federated types, and the servers of somebody else's etcd.
 	Values values.ControlPlane
 	// Host is the host cluster's API.
 	Host *kube.API

@@ -34,8 +34,11 @@ const (
 	checkChanged dnsCheck = false
 )
 
-// Prepare ensures what the control plane's pods mount.
+// Prepare ensures what the control plane's pods mount, and sees that somebody else's etcd can be asked.
 func (h Hook) Prepare(ctx context.Context) error {
+	if err := h.checkEtcd(ctx); err != nil {
+		return err
+	}
 	if err := h.Certs(ctx); err != nil {
 		return err
 	}

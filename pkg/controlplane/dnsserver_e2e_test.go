@@ -235,12 +235,12 @@ func (d *dns) replace(text string, oldNew ...string) string {
 	return strings.NewReplacer(oldNew...).Replace(text)
 }
 
-func (d *dns) startCoreDNS() { d.start("coredns", "--conf="+d.corefile) }
+func (d *dns) startCoreDNS() { start(d.T, "coredns", "--conf="+d.corefile) }
 
 // startEtcd starts etcd, anew on the same data if it ran before, and waits until it is ready.
 func (d *dns) startEtcd() {
 	d.Helper()
-	d.etcd = d.start(d.command[0], d.command[1:]...)
+	d.etcd = start(d.T, d.command[0], d.command[1:]...)
 	d.eventually("200", func() string { return get("http://127.0.0.1:" + d.metrics + "/readyz") })
 	if d.records != nil {
 		return
@@ -392,21 +392,22 @@ type process struct {
 	once    sync.Once
 }
 
-func (d *dns) start(name string, args ...string) *process {
-	d.Helper()
+// start starts a program that scripts/build-tools builds.
+func start(t *testing.T, name string, args ...string) *process {
+	t.Helper()
 	home, err := os.UserHomeDir()
-	require.NoError(d, err)
+	require.NoError(t, err)
 	program := filepath.Join(cmp.Or(os.Getenv("FEDHELM_CACHE"), filepath.Join(home, ".cache", "fedhelm")), "bin", name)
 	_, err = os.Stat(program)
-	require.NoError(d, err, "this test needs %s: run scripts/build-tools %[1]s, or set FEDHELM_CACHE to where it put its binaries", name)
+	require.NoError(t, err, "this test needs %s: run scripts/build-tools %[1]s, or set FEDHELM_CACHE to where it put its binaries", name)
 	p := &process{command: exec.Command(program, args...), output: &lockedBuffer{}}
 	p.command.Stdout, p.command.Stderr = p.output, p.output
 	p.command.Env = []string{"HOME=" + home} // not the settings by which another test opens its zone meanwhile
-	require.NoError(d, p.command.Start())
-	d.Cleanup(func() {
+	require.NoError(t, p.command.Start())
+	t.Cleanup(func() {
 		p.stop()
-		if d.Failed() {
-			d.Logf("%s said:\n%s", name, p.output)
+		if t.Failed() {
+			t.Logf("%s said:\n%s", name, p.output)
 		}
 	})
 	return p

@@ -20,13 +20,13 @@ import (
 // kubeconfigKey is the key of a kubeconfig in its Secret.
 const kubeconfigKey = "kubeconfig"
 
-// Publish ensures that the federation can be used, and that nothing is left of a DNS of its own, or of a password or token, where it has one no more. The keeper does not remove those: a
-// run that began with the values before an upgrade would take away what the upgrade has just made.
+// Publish ensures that the federation can be used, and that nothing is left of an etcd or a DNS of its own, or of a password or token, where it has one no more. The keeper does not remove
+// those: a run that began with the values before an upgrade would take away what the upgrade has just made.
 func (h Hook) Publish(ctx context.Context) error {
 	if err := h.publish(ctx); err != nil {
 		return err
 	}
-	return errors.Join(h.removeDNS(ctx), h.removeLogins(ctx))
+	return errors.Join(h.removeDNS(ctx), h.removeEtcd(ctx), h.removeLogins(ctx))
 }
 
 // publish ensures that the API can be used: the address at which it is reached, for which it waits a bounded time, goes into the serving certificate and into the

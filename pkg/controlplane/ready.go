@@ -16,8 +16,8 @@ import (
 // usableTimeout is how long an install waits for the API that it published.
 const usableTimeout = time.Minute
 
-// WaitUntilUsable waits, for a bounded time, until the published API is ready, so that who comes next finds it so. Errors: etcd's claim does not bind, which no waiting mends. An API
-// that takes longer is a warning.
+// WaitUntilUsable waits, for a bounded time, until the published API is ready, so that who comes next finds it so. Errors: etcd's claim does not bind, or somebody else's
+// etcd does not answer, without which it never will be. An API that takes longer is a warning.
 func (h Hook) WaitUntilUsable(ctx context.Context) error {
 	text, err := h.kubeconfig(ctx, registrarCertificate, h.inCluster())
 	if err != nil {
@@ -38,10 +38,21 @@ func (h Hook) WaitUntilUsable(ctx context.Context) error {
 	if late == nil {
 		return nil
 	}
-	if err := h.checkClaim(ctx); err != nil {
+	if err := h.checkStore(ctx); err != nil {
 		return err
 	}
-	h.Log.Warn(fmt.Sprintf("the federation's API is not ready yet: look at the pods of %s and %s in namespace %s", h.object("apiserver"), h.object("etcd"), h.Namespace), "reason", late.Error())
+	h.Log.Warn("the federation's API is not ready yet: "+h.whereToLook(), "reason", late.Error())
+	return nil
+}
+
+// checkStore says why the API has no store, if it has none.
+func (h Hook) checkStore(ctx context.Context) error {
+	if h.Values.Etcd.Own() {
+		return h.checkClaim(ctx)
+	}
+	if err := h.etcdAnswers(ctx); err != nil {
+		return fmt.Errorf("the federation's API is not ready, because the etcd of etcd.external.servers does not answer (%w): see that it runs and lets the pods of namespace %s in, then upgrade the release", err, h.Namespace)
+	}
 	return nil
 }
 

@@ -31,6 +31,9 @@ const (
 	authorityOfDNS        = DNSEtcd + "-ca"
 	serviceAccountKeys    = "service-account"
 	servingCertificate    = "apiserver-tls"
+	etcdClientCertificate = "apiserver-etcd-client"
+	etcdServerCertificate = "etcd-tls"
+	etcdPeerCertificate   = "etcd-peer"
 	adminCertificate      = "admin"
 	registrarCertificate  = "registrar"
 	dnsServingCertificate = DNSEtcd + "-tls"
@@ -41,17 +44,24 @@ const (
 	tokenAuth             = "apiserver-token"
 )
 
-// authorities are the CAs. There is one each, because one for all would let every client of the API into etcd. That of the DNS's etcd is made only where the federation runs a DNS
-// of its own.
+// ofEtcd are the components of the etcd of the API, a CA after what it signs.
+var ofEtcd = []string{etcdClientCertificate, etcdServerCertificate, etcdPeerCertificate, authorityOfEtcd}
+
+// authorities are the CAs. There is one each, because one for all would let every client of the API into etcd. That of an etcd, the API's or the DNS's, is made only where the federation runs
+// that etcd itself.
 func (h Hook) authorities() []string {
-	all := []string{authorityOfAPI, authorityOfEtcd, authorityOfFrontProxy}
+	all := []string{authorityOfAPI}
+	if h.Values.Etcd.Own() {
+		all = append(all, authorityOfEtcd)
+	}
+	all = append(all, authorityOfFrontProxy)
 	if h.Values.DNS.Own() {
 		all = append(all, authorityOfDNS)
 	}
 	return all
 }
 
-// leaves is the table of certificates; a row's Name is the component that holds it. addresses are those under which the API is reached from outside.
+// leaves is the table of certificates, those that the authorities sign; a row's Name is the component that holds it. addresses are those under which the API is reached from outside.
 func (h Hook) leaves(addresses []string) []pki.Leaf {
 	local := []string{"localhost", "127.0.0.1"}
 	etcd := slices.Concat(h.etcdNames("etcd"), local)
@@ -59,23 +69,21 @@ func (h Hook) leaves(addresses []string) []pki.Leaf {
 		[]string{"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc." + h.domain()}, h.Values.APIServer.CertificateSANs, addresses)
 	rows := []pki.Leaf{
 		{Name: servingCertificate, Authority: authorityOfAPI, CommonName: "kube-apiserver", Names: unique(apiserver), Usages: pki.Server},
-		{Name: "apiserver-etcd-client", Authority: authorityOfEtcd, CommonName: "kube-apiserver-etcd-client", Usages: pki.Client},
+		{Name: etcdClientCertificate, Authority: authorityOfEtcd, CommonName: "kube-apiserver-etcd-client", Usages: pki.Client},
 		{Name: "front-proxy-client", Authority: authorityOfFrontProxy, CommonName: frontProxyName, Usages: pki.Client},
 		// etcd asks itself too, with its own certificate.
-		{Name: "etcd-tls", Authority: authorityOfEtcd, CommonName: "etcd", Names: etcd, Usages: pki.ServerAndClient},
-		{Name: "etcd-peer", Authority: authorityOfEtcd, CommonName: "etcd-peer", Names: etcd, Usages: pki.ServerAndClient},
+		{Name: etcdServerCertificate, Authority: authorityOfEtcd, CommonName: "etcd", Names: etcd, Usages: pki.ServerAndClient},
+		{Name: etcdPeerCertificate, Authority: authorityOfEtcd, CommonName: etcdPeerCertificate, Names: etcd, Usages: pki.ServerAndClient},
 		{Name: "kube-controller-manager", Authority: authorityOfAPI, CommonName: "system:kube-controller-manager", Usages: pki.Client},
 		{Name: "controller-manager", Authority: authorityOfAPI, CommonName: rbac.User, Usages: pki.Client},
 		{Name: "bootstrap", Authority: authorityOfAPI, CommonName: bootstrapUser, Organizations: []string{mastersGroup}, Usages: pki.Client},
 		{Name: adminCertificate, Authority: authorityOfAPI, CommonName: adminUser, Organizations: []string{AdminGroup}, Usages: pki.Client},
 		{Name: registrarCertificate, Authority: authorityOfAPI, CommonName: registrarUser, Usages: pki.Client},
+		{Name: dnsServingCertificate, Authority: authorityOfDNS, CommonName: DNSEtcd, Names: slices.Concat(h.etcdNames(DNSEtcd), local), Usages: pki.ServerAndClient},
+		{Name: dnsClientCertificate, Authority: authorityOfDNS, CommonName: dnsClientCertificate, Usages: pki.Client},
 	}
-	if h.Values.DNS.Own() {
-		rows = append(rows,
-			pki.Leaf{Name: dnsServingCertificate, Authority: authorityOfDNS, CommonName: DNSEtcd, Names: slices.Concat(h.etcdNames(DNSEtcd), local), Usages: pki.ServerAndClient},
-			pki.Leaf{Name: dnsClientCertificate, Authority: authorityOfDNS, CommonName: dnsClientCertificate, Usages: pki.Client})
-	}
-	return rows
+	authorities := h.authorities()
+	return slices.DeleteFunc(rows, func(row pki.Leaf) bool { return !slices.Contains(authorities, row.Authority) })
 }
 
 // etcdNames are the names of an etcd's Service, and of its pods.
@@ -84,7 +92,7 @@ func (h Hook) etcdNames(component string) []string {
 }
 
 // Components of the Secrets that certs may make, each Secret named <federation>-<component>: the CAs, the key pair that signs service account tokens, the leaves. Those that begin
-// with DNSEtcd are there only where the federation runs a DNS of its own.
+// with DNSEtcd are there only where the federation runs a DNS of its own, those that OfEtcd knows where it runs the etcd of its API.
 func Components() (cas []string, keys string, leaves []string) {
 	all := Hook{Values: values.DefaultControlPlane()}
 	for _, row := range all.leaves(nil) {
@@ -92,6 +100,9 @@ func Components() (cas []string, keys string, leaves []string) {
 	}
 	return all.authorities(), serviceAccountKeys, leaves
 }
+
+// OfEtcd reports whether a component is the API's etcd's.
+func OfEtcd(component string) bool { return slices.Contains(ofEtcd, component) }
 
 func unique(names []string) []string {
 	var result []string

@@ -46,6 +46,15 @@ func TestTable(t *testing.T) {
 		h.Values.DNS.Provider = provider
 		require.Equal(t, own, len(h.authorities())+1+len(h.leaves(nil)), provider)
 	}
+
+	h.Values.Etcd.External.Servers = []string{"http://etcd:2379"}
+	for _, component := range h.authorities() {
+		require.False(t, OfEtcd(component), component)
+	}
+	for _, row := range h.leaves(nil) {
+		require.False(t, OfEtcd(row.Name), row.Name)
+	}
+	require.Equal(t, 10, len(h.authorities())+1+len(h.leaves(nil)), "with neither an etcd nor a DNS of its own")
 }
 
 func TestAddressOfServer(t *testing.T) {

@@ -161,6 +161,11 @@ func rules(phase string) []rbacv1.PolicyRule {
 		rule("", "secrets", logins, "get", "create", "patch"),
 		rule("", "secrets", []string{"own-users", "own-tokens"}, "get"),
 	}
+	etcd := []rbacv1.PolicyRule{rule("", "secrets", []string{"own-etcd"}, "get")}
+	var etcdSecrets []string
+	for _, component := range ofEtcd {
+		etcdSecrets = append(etcdSecrets, fellowship+"-"+component)
+	}
 	nameservers := []string{fellowship + "-nameservers"}
 	publish := slices.Concat(certs, []rbacv1.PolicyRule{
 		rule("", "secrets", []string{kubeconfig, registrars}, "get", "create", "patch"),
@@ -171,13 +176,14 @@ func rules(phase string) []rbacv1.PolicyRule {
 		rule("", "secrets", append([]string{"own-users", "own-tokens"}, logins...), "get"),
 	})
 	removed := []rbacv1.PolicyRule{
+		rule("", "secrets", etcdSecrets, "delete"),
 		rule("", "secrets", []string{fellowship + "-dns-etcd-ca", fellowship + "-dns-etcd-tls", fellowship + "-dns-etcd-client"}, "delete"),
 		rule("", "configmaps", nameservers, "delete"),
 		rule("", "secrets", logins, "delete"),
 	}
 	return map[string][]rbacv1.PolicyRule{
-		"prepare":  slices.Concat(certs, login, dns, []rbacv1.PolicyRule{rule("", "configmaps", []string{fellowship + "-federation"}, "get")}),
-		"publish":  slices.Concat(publish, removed),
+		"prepare":  slices.Concat(certs, login, dns, etcd, []rbacv1.PolicyRule{rule("", "configmaps", []string{fellowship + "-federation"}, "get")}),
+		"publish":  slices.Concat(publish, removed, etcd),
 		"keeper":   slices.Concat(publish, login, dns),
 		"teardown": {rule("", "secrets", []string{registrars, fellowship + "-" + dnsProvider, "gondor-federation-credentials", "shire-federation-credentials"}, "get")}, // join lends the others
 		"cleanup": {

@@ -47,9 +47,10 @@ func prepareCommand(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use:   "prepare",
 		Short: "Ensure what the control plane's pods mount: certs, then dns",
-		Long:  `prepare ensures what the control plane's pods mount before there is one: the certificates and keys (see certs), then the configuration of the DNS provider (see dns).`,
-		Args:  cobra.NoArgs,
-		RunE:  o.controlPlane(func(ctx context.Context, hook controlplane.Hook) error { return hook.Prepare(ctx) }),
+		Long: `prepare ensures what the control plane's pods mount before there is one: the certificates and keys (see certs), then the configuration of the DNS provider (see dns).
+Where etcd.external.servers names an etcd, it sees first that the certificates for it are there and can be used.`,
+		Args: cobra.NoArgs,
+		RunE: o.controlPlane(func(ctx context.Context, hook controlplane.Hook) error { return hook.Prepare(ctx) }),
 	}
 }
 
@@ -63,7 +64,8 @@ goes into ConfigMap <federation>-nameservers, within the same time; and its pods
 than their tokens. What there was for a DNS, a password or a token that is no more is removed.
 
 It never fails for lack of an address: the keeper publishes a late one, or you with this command. To have one for sure, set
-apiServer.service.advertiseAddress, or apiServer.service.type to NodePort.`,
+apiServer.service.advertiseAddress, or apiServer.service.type to NodePort. It fails when the API does not come up because etcd's claim does not bind, or the etcd that
+etcd.external.servers names does not answer.`,
 		Args: cobra.NoArgs,
 		RunE: o.controlPlane(func(ctx context.Context, hook controlplane.Hook) error {
 			if err := hook.Publish(ctx); err != nil {
@@ -104,14 +106,14 @@ The CAs go with it, so every kubeconfig of the federation is void from then on. 
 
 func bootstrapCommand(o *options) *cobra.Command {
 	var kubeconfig string
-	var types []string
+	var types, etcdServers []string
 	command := &cobra.Command{
 		Use:   "bootstrap",
 		Short: "Set up the federation's API: the definition of Cluster, namespaces and roles",
 		Long: `bootstrap waits up to three minutes for the federation's API, and ensures in it the definition of Cluster, namespace federation-system, and the rights of the controllers, of the
 members' hooks and of the administrators. It runs before the controller manager, as a cluster-admin of the federation.
 
-If it waits in vain, the API server or etcd does not come up: see their pods' logs.`,
+If it waits in vain, the API server or etcd does not come up: see their pods' logs, or whether the etcd answers that --etcd-servers names.`,
 		Args: cobra.NoArgs,
 		RunE: o.run(func(ctx context.Context) error {
 			if err := o.checkFederation(); err != nil {
@@ -123,11 +125,13 @@ If it waits in vain, the API server or etcd does not come up: see their pods' lo
 			}
 			hook := controlplane.Hook{Federation: o.release, Namespace: o.namespace, Log: o.log}
 			hook.Values.ControllerManager.FederatedTypes = types
+			hook.Values.Etcd.External.Servers = etcdServers
 			return hook.Bootstrap(ctx, federation)
 		}),
 	}
 	federationFlag(command, &kubeconfig)
 	command.Flags().StringSliceVar(&types, "federated-types", nil, "types to federate besides the defaults, each as group/version/resource: the controllers are given rights to them")
+	command.Flags().StringSliceVar(&etcdServers, "etcd-servers", nil, "servers of the API's etcd where somebody else runs it, to be named when the API does not come up")
 	return command
 }
 

@@ -50,7 +50,7 @@ var flags = []flag{
 	{name: "api-server-service-type", on: onInit, values: []string{"apiServer.service.type"}, parse: oneOf("LoadBalancer", "NodePort")},
 	{name: "api-server-port", on: onInit, values: []string{"apiServer.service.nodePort"}, parse: port},
 	{name: "api-server-advertise-address", on: onInit, values: []string{"apiServer.service.advertiseAddress"}},
-	{name: "etcd-servers", on: onInit, values: []string{"etcd.external.servers"}, parse: list},
+	{name: "etcd-servers", on: onInit, values: []string{"etcd.external.servers"}, special: etcdServers},
 	{name: "etcd-image", on: onInit, values: []string{"etcd.image"}, special: etcdImage},
 	{name: "etcd-persistent-storage", on: onInit, boolean: true, values: []string{"etcd.persistence.enabled"}},
 	{name: "etcd-pv-capacity", on: onInit, values: []string{"etcd.persistence.size"}},

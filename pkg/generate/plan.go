@@ -102,7 +102,7 @@ func (p planner) join(c command) error {
 	}
 	p.Releases = append(p.Releases, r)
 	r.context, r.credentials = c.clusterContext(), c.flag("credentials-kubeconfig", "")
-	r.inCluster = r.context == r.Context
+	r.inCluster = r.context == r.Context && r.credentials == ""
 	return p.translate(c, r, p.charts.member)
 }
 

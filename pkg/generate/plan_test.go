@@ -199,6 +199,27 @@ kubefed join c --context=b --credentials-kubeconfig="their config"`)
 	assert.Equal(t, "c-b-kubeconfig", p.Releases[3].values.get("credentials.existingSecret"))
 }
 
+// An etcd that is asked by https is known by certificates, which go into a Secret; one that is asked by http is not.
+func TestEtcdServers(t *testing.T) {
+	p := planned(t, "kubefed init a"+rivendell+" --etcd-servers=https://etcd-0:2379,https://etcd-1:2379\nkubefed init b"+rivendell+" --etcd-servers=http://etcd:2379")
+	files, err := p.Helmfile(repository(t))
+	require.NoError(t, err)
+	assert.Contains(t, string(files[0].Text), "existingSecret: a-etcd-certificates")
+	assert.Equal(t, []string{"kubectl --context=rivendell --namespace=federation-system create secret generic a-etcd-certificates --from-file=ca.crt --from-file=tls.crt --from-file=tls.key"}, p.Releases[0].secrets)
+	assert.Empty(t, p.Releases[1].secrets)
+	assert.Empty(t, p.Releases[1].values.get("etcd.external.existingSecret"))
+	assert.Contains(t, strings.Join(p.Warnings, "\n"), "takes certificates: etcd's CA in file ca.crt")
+}
+
+// Credentials that are given for the federation are used by it, in the host cluster too.
+func TestCredentialsKubeconfig(t *testing.T) {
+	p := planned(t, "kubefed init a"+rivendell+"\nkubefed join rivendell --host-cluster-context=rivendell --credentials-kubeconfig=own.conf")
+	_, err := p.Helmfile(repository(t))
+	require.NoError(t, err)
+	assert.Equal(t, []string{"kubectl --kubeconfig=own.conf config view --raw --minify --flatten --context=rivendell | kubectl --context=rivendell --namespace=federation-system create secret generic rivendell-kubeconfig --from-file=kubeconfig=/dev/stdin"}, p.Releases[1].secrets)
+	assert.Equal(t, "rivendell-kubeconfig", p.Releases[1].values.get("credentials.existingSecret"))
+}
+
 // Files that a DNS provider's configuration names go into its Secret, by their bare names.
 func TestProviderConfig(t *testing.T) {
 	p := planned(t, "kubefed init a"+rivendell+" --dns-provider-config=$HOME/tls-provider.conf")

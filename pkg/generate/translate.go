@@ -255,6 +255,23 @@ func etcdImage(t *translation) error {
 	return nil
 }
 
+// etcdServers translates --etcd-servers. Whose servers are asked by https is known by certificates, for which kubefed had no flag: they go into a Secret, which a value names.
+func etcdServers(t *translation) error {
+	servers, err := list(t.given)
+	if err != nil {
+		return err
+	}
+	t.set(servers)
+	const existing = "etcd.external.existingSecret"
+	if strings.Contains(t.given, "https://") && has(t.chart, existing) {
+		secret := t.command.name + "-etcd-certificates"
+		t.release.secrets = append(t.release.secrets, t.release.createSecret(secret, "--from-file=ca.crt", "--from-file=tls.crt", "--from-file=tls.key"))
+		t.release.values.set(existing, secret, "--"+t.flag.name)
+		t.plan.note(t.release, t.command.at, fmt.Sprintf("%s takes certificates: etcd's CA in file ca.crt, and kube-apiserver's own with its key in tls.crt and tls.key", t.text()))
+	}
+	return nil
+}
+
 // providerConfig translates --dns-provider-config: the file, and the files that it names, go into a Secret, which the value names.
 func providerConfig(t *translation) error {
 	text, err := os.ReadFile(t.given)

@@ -37,14 +37,7 @@ type Expired struct{ error }
 //
 // Each error is one sentence that says what to do. None quotes the text, which is a secret.
 func ParseKubeconfig(text []byte, choice Choice) (*rest.Config, error) {
-	if strings.TrimSpace(string(text)) == "" {
-		return nil, fmt.Errorf("the kubeconfig in %s is empty: put one there", choice.Source)
-	}
-	parsed, err := clientcmd.Load(text)
-	if err != nil || len(parsed.Clusters)+len(parsed.Contexts)+len(parsed.AuthInfos) == 0 {
-		return nil, fmt.Errorf("what %s holds is no kubeconfig in YAML or JSON: put the output of `kubectl config view --flatten --minify --raw` there", choice.Source)
-	}
-	name, err := choice.context(parsed)
+	parsed, name, err := choice.load(text)
 	if err != nil {
 		return nil, err
 	}
@@ -82,6 +75,44 @@ func ParseKubeconfig(text []byte, choice Choice) (*rest.Config, error) {
 		config.Host = choice.Server
 	}
 	return config, nil
+}
+
+// FlattenKubeconfig gives, of a kubeconfig that ParseKubeconfig takes, one with nothing but the chosen context, its cluster and its user, all named like the cluster: for whom the credentials
+// are handed on to. Where a file is named beside what it holds, the name goes. The same kubeconfig gives the same bytes.
+func FlattenKubeconfig(text []byte, choice Choice) ([]byte, error) {
+	parsed, name, err := choice.load(text)
+	if err != nil {
+		return nil, err
+	}
+	context := parsed.Contexts[name]
+	if parsed.Clusters[context.Cluster] == nil || parsed.AuthInfos[context.AuthInfo] == nil {
+		return nil, choice.bad(name, "names a cluster or a user that is not there: %s", flatten(name))
+	}
+	cluster, user := parsed.Clusters[context.Cluster].DeepCopy(), parsed.AuthInfos[context.AuthInfo].DeepCopy()
+	cluster.CertificateAuthority, user.ClientCertificate, user.ClientKey = "", "", ""
+	cluster.Extensions, user.Extensions = nil, nil
+	if choice.Server != "" {
+		cluster.Server = choice.Server
+	}
+	return clientcmd.Write(clientcmdapi.Config{
+		Clusters:       map[string]*clientcmdapi.Cluster{choice.Cluster: cluster},
+		AuthInfos:      map[string]*clientcmdapi.AuthInfo{choice.Cluster: user},
+		Contexts:       map[string]*clientcmdapi.Context{choice.Cluster: {Cluster: choice.Cluster, AuthInfo: choice.Cluster}},
+		CurrentContext: choice.Cluster,
+	})
+}
+
+// load reads a kubeconfig and chooses its context.
+func (c Choice) load(text []byte) (parsed *clientcmdapi.Config, context string, err error) {
+	if strings.TrimSpace(string(text)) == "" {
+		return nil, "", fmt.Errorf("the kubeconfig in %s is empty: put one there", c.Source)
+	}
+	parsed, err = clientcmd.Load(text)
+	if err != nil || len(parsed.Clusters)+len(parsed.Contexts)+len(parsed.AuthInfos) == 0 {
+		return nil, "", fmt.Errorf("what %s holds is no kubeconfig in YAML or JSON: put the output of `kubectl config view --flatten --minify --raw` there", c.Source)
+	}
+	context, err = c.context(parsed)
+	return parsed, context, err
 }
 
 // flatten is the remedy for a kubeconfig that leans on its machine. A plugin's credentials cannot be flattened, so it says what else to take.

@@ -138,3 +138,55 @@ func TestParseKubeconfig(t *testing.T) {
 func server(address string) func(*clientcmdapi.Config) {
 	return func(c *clientcmdapi.Config) { c.Clusters["gondor"].Server = address }
 }
+
+// Of a kubeconfig with much in it the one context remains, under the cluster's name, without what only its own machine has.
+func TestFlattenKubeconfig(t *testing.T) {
+	now := time.Now()
+	ca, _ := certificate(t, now.Add(-time.Hour), now.Add(time.Hour))
+	valid, validKey := certificate(t, now.Add(-time.Hour), now.Add(time.Hour))
+	given := clientcmdapi.NewConfig()
+	given.Clusters["c"] = &clientcmdapi.Cluster{Server: "https://localhost:6443", CertificateAuthorityData: ca, CertificateAuthority: "/ca", TLSServerName: "kubernetes", ProxyURL: "http://proxy:3128"}
+	given.Clusters["mordor"] = &clientcmdapi.Cluster{Server: "https://mordor:6443"}
+	given.AuthInfos["u"] = &clientcmdapi.AuthInfo{ClientCertificateData: valid, ClientCertificate: "/crt", ClientKeyData: validKey, ClientKey: "/key", Impersonate: "elrond"}
+	given.AuthInfos["sauron"] = &clientcmdapi.AuthInfo{Token: secretToken}
+	given.Contexts["admin@gondor"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "u", Namespace: "kube-system"}
+	given.Contexts["mordor"] = &clientcmdapi.Context{Cluster: "mordor", AuthInfo: "sauron"}
+	given.CurrentContext = "mordor"
+	text, err := clientcmd.Write(*given)
+	require.NoError(t, err)
+
+	choice := Choice{Source: "Secret a/b", Context: "admin@gondor", Cluster: "gondor", Server: "https://gondor:6443"}
+	flat, err := FlattenKubeconfig(text, choice)
+	require.NoError(t, err)
+	assert.NotContains(t, string(flat), secretToken)
+	got, err := clientcmd.Load(flat)
+	require.NoError(t, err)
+	assert.Equal(t, "gondor", got.CurrentContext)
+	assert.Len(t, got.Contexts, 1)
+	assert.Empty(t, got.Contexts["gondor"].Namespace)
+	assert.Len(t, got.Clusters, 1)
+	assert.Len(t, got.AuthInfos, 1)
+	cluster, user := got.Clusters["gondor"], got.AuthInfos["gondor"]
+	assert.Equal(t, "https://gondor:6443", cluster.Server)
+	assert.Equal(t, ca, cluster.CertificateAuthorityData)
+	assert.Equal(t, "kubernetes", cluster.TLSServerName)
+	assert.Equal(t, "http://proxy:3128", cluster.ProxyURL)
+	assert.Equal(t, validKey, user.ClientKeyData)
+	assert.Equal(t, "elrond", user.Impersonate)
+	for _, file := range []string{cluster.CertificateAuthority, user.ClientCertificate, user.ClientKey} {
+		assert.Empty(t, file)
+	}
+
+	again, err := FlattenKubeconfig(flat, Choice{Source: "Secret a/b", Cluster: "gondor"})
+	require.NoError(t, err)
+	assert.Equal(t, string(flat), string(again), "what is flat stays as it is")
+	for text, says := range map[string]string{" ": "is empty", "- x": "is no kubeconfig"} {
+		_, err := FlattenKubeconfig([]byte(text), choice)
+		assert.ErrorContains(t, err, says)
+	}
+	given.Contexts["admin@gondor"].Cluster = "x"
+	text, err = clientcmd.Write(*given)
+	require.NoError(t, err)
+	_, err = FlattenKubeconfig(text, choice)
+	assert.ErrorContains(t, err, "names a cluster or a user that is not there")
+}

@@ -82,8 +82,8 @@ func (j *join) warnOld(gitVersion string) {
 	}
 }
 
-// checkRights sees that the credentials may do everything, since Kubernetes lets nobody grant a right that he does not hold himself, and the
-// federation's account is to hold all: https://kubernetes.io/docs/reference/access-authn-authz/rbac/#privilege-escalation-prevention-and-bootstrapping
+// checkRights sees that the credentials may do everything, since the federation uses them itself, or has an account that is to hold all rights, and Kubernetes lets nobody grant one that he
+// does not hold himself: https://kubernetes.io/docs/reference/access-authn-authz/rbac/#privilege-escalation-prevention-and-bootstrapping
 func (j *join) checkRights(ctx context.Context) error {
 	everything := authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "*", Group: "*", Resource: "*"}}
 	paths := authorizationv1.SelfSubjectAccessReviewSpec{NonResourceAttributes: &authorizationv1.NonResourceAttributes{Verb: "get", Path: "*"}}
@@ -99,8 +99,12 @@ func (j *join) checkRights(ctx context.Context) error {
 			return fmt.Errorf("ask the member's API for the rights of the credentials in %s: %w", j.access.from, err)
 		}
 		if !review.Status.Allowed {
-			return fmt.Errorf("the credentials in %s lack the right to %s in the member, which the federation's account is to hold (the ClusterRole rule %s): %s",
-				j.access.from, right.what, right.rule, grant)
+			holder := "the federation's account is to hold"
+			if !j.Values.ServiceAccount.Create {
+				holder = "the federation, which is to use them itself, needs"
+			}
+			return fmt.Errorf("the credentials in %s lack the right to %s in the member, which %s (the ClusterRole rule %s): %s",
+				j.access.from, right.what, holder, right.rule, grant)
 		}
 	}
 	return nil

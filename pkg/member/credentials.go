@@ -2,12 +2,15 @@ package member
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,6 +19,7 @@ import (
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 	"github.com/fedhelm/fedhelm/pkg/kube"
+	"github.com/fedhelm/fedhelm/pkg/pki"
 )
 
 // inClusterServer is the address of the host cluster's API for its own pods.
@@ -29,6 +33,8 @@ type access struct {
 	server     string
 	ca         []byte
 	serverName string
+	// kubeconfig is the self-contained kubeconfig of these credentials alone, nil for those that have none.
+	kubeconfig []byte
 	// kept says that these are the credentials that the federation keeps already, not given ones.
 	kept bool
 	// from names the credentials for a person.
@@ -50,13 +56,19 @@ func (h Hook) given(ctx context.Context) (*access, error) {
 			return nil, err
 		}
 	}
-	config, err := kube.ParseKubeconfig(text, kube.Choice{
-		Source: source, Context: h.Values.Credentials.Context, Cluster: h.clusterName(), Server: h.Values.Server,
-	})
+	return fromKubeconfig(text, kube.Choice{Source: source, Context: h.Values.Credentials.Context, Cluster: h.clusterName(), Server: h.Values.Server})
+}
+
+func fromKubeconfig(text []byte, choice kube.Choice) (*access, error) {
+	config, err := kube.ParseKubeconfig(text, choice)
 	if err != nil {
 		return nil, err
 	}
-	return &access{config: config, server: config.Host, ca: config.CAData, serverName: config.ServerName, from: source}, nil
+	flat, err := kube.FlattenKubeconfig(text, choice)
+	if err != nil {
+		return nil, err
+	}
+	return &access{config: config, server: config.Host, ca: config.CAData, serverName: config.ServerName, kubeconfig: flat, from: choice.Source}, nil
 }
 
 func (h Hook) givenSecret(ctx context.Context) (text []byte, source string, err error) {
@@ -98,16 +110,44 @@ func (h Hook) inCluster() (*access, error) {
 	return &access{config: h.Host.Config, server: server, ca: ca, serverName: h.Host.Config.ServerName, from: "fedhook's own service account"}, nil
 }
 
-// kept gives the access that the federation keeps in the credentials Secret; nil where a join has not come so far.
+// kept gives the access that the federation keeps in the credentials Secret, its account's token or a kubeconfig; nil where a join has not come so far.
 func kept(secret *corev1.Secret, server string) *access {
-	token, ca := strings.TrimSpace(string(secret.Data[v1beta1.SecretKeyToken])), secret.Data[v1beta1.SecretKeyCA]
+	source := fmt.Sprintf("Secret %s/%s", secret.Namespace, secret.Name)
 	if server == "" {
 		server = secret.Annotations[annotationServer]
 	}
+	if text := secret.Data[v1beta1.SecretKeyKubeconfig]; len(text) > 0 {
+		a, err := fromKubeconfig(text, kube.Choice{Source: source, Cluster: secret.Annotations[annotationCluster], Server: server})
+		if err != nil {
+			return nil
+		}
+		a.kept = true
+		return a
+	}
+	token, ca := strings.TrimSpace(string(secret.Data[v1beta1.SecretKeyToken])), secret.Data[v1beta1.SecretKeyCA]
 	if token == "" || len(ca) == 0 || server == "" {
 		return nil
 	}
 	serverName := string(secret.Data[v1beta1.SecretKeyTLSServerName])
 	config := &rest.Config{Host: server, BearerToken: token, TLSClientConfig: rest.TLSClientConfig{CAData: ca, ServerName: serverName}}
-	return &access{config: config, server: server, ca: ca, serverName: serverName, kept: true, from: fmt.Sprintf("Secret %s/%s", secret.Namespace, secret.Name)}
+	return &access{config: config, server: server, ca: ca, serverName: serverName, kept: true, from: source}
+}
+
+// end is when the credentials end, as far as a client certificate or a token says so itself; zero where they say nothing.
+func (a *access) end() time.Time {
+	if certificate, err := pki.ParseCertificate(a.config.CertData); err == nil {
+		return certificate.NotAfter
+	}
+	parts := strings.Split(a.config.BearerToken, ".")
+	if len(parts) != 3 {
+		return time.Time{}
+	}
+	var claims struct {
+		Expires int64 `json:"exp"`
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil || json.Unmarshal(payload, &claims) != nil || claims.Expires == 0 {
+		return time.Time{}
+	}
+	return time.Unix(claims.Expires, 0)
 }

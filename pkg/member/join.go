@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -32,11 +34,7 @@ func (h Hook) Join(ctx context.Context) error {
 		j.rehearse,
 
 		j.EnsureRecord,
-		j.EnsureRole,
-		j.EnsureNamespace,
-		j.EnsureAccount,
-		j.EnsureBinding,
-		j.EnsureToken,
+		j.EnsureOwnAccount,
 		j.EnsureCredentials,
 		j.EnsureLent,
 		j.EnsureCluster,
@@ -44,6 +42,7 @@ func (h Hook) Join(ctx context.Context) error {
 		j.EnsureReady,
 		j.EnsureClusterDNS,
 		j.EnsureFollowed,
+		j.EnsureUnusedAccountGone,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -85,6 +84,9 @@ func (j *join) ours() kube.Release { return j.release(j.federation) }
 
 func (j *join) checkNames(context.Context) error {
 	j.cluster = j.clusterName()
+	if j.Values.Credentials.InCluster && !j.Values.ServiceAccount.Create {
+		return errors.New("with serviceAccount.create=false the federation uses the credentials that join the cluster, and those of credentials.inCluster end with the hook: give a kubeconfig, or leave serviceAccount.create true")
+	}
 	return values.CheckName("cluster", j.cluster)
 }
 
@@ -113,7 +115,8 @@ func (j *join) findMember(ctx context.Context) error {
 		err = j.reach(ctx, given)
 	}
 	if err == nil {
-		if given.config.Proxy != nil {
+		j.tellOfEnd(ctx)
+		if given.config.Proxy != nil && j.Values.ServiceAccount.Create {
 			j.Log.Warn("the kubeconfig's proxy-url serves joining only; the federation's controllers connect to the member directly", "server", given.server)
 		}
 		return nil
@@ -125,13 +128,33 @@ func (j *join) findMember(ctx context.Context) error {
 	if old == nil || !replaceable(err) {
 		return err
 	}
+	if !j.Values.ServiceAccount.Create && old.kubeconfig == nil { // its own account, which is to go
+		return fmt.Errorf("%w; with serviceAccount.create=false the federation needs it, since it is to use no account of its own any more", err)
+	}
 	if keptErr := j.reach(ctx, old); keptErr != nil {
 		return fmt.Errorf("%w (and with what the federation keeps: %w)", err, keptErr)
 	}
 	if !errors.Is(err, errNothingGiven) {
 		j.Log.Warn("going on with the credentials that the federation keeps", "reason", err.Error())
 	}
+	j.tellOfEnd(ctx)
 	return nil
+}
+
+// endsSoon is the time before the end of credentials from which on it is a warning.
+const endsSoon = 30 * 24 * time.Hour
+
+// tellOfEnd says when credentials end that the federation is to use itself: nobody renews them.
+func (j *join) tellOfEnd(ctx context.Context) {
+	end := j.access.end()
+	if j.Values.ServiceAccount.Create || end.IsZero() {
+		return
+	}
+	level := slog.LevelInfo
+	if time.Until(end) < endsSoon {
+		level = slog.LevelWarn
+	}
+	j.Log.Log(ctx, level, "the federation uses these credentials itself, and they end: give others before, and upgrade the release", "from", j.access.from, "end", end.UTC().Format(time.RFC3339))
 }
 
 // replaceable says whether an error of given credentials may be passed over for kept ones: they were dropped after joining, or their time is up. All else
@@ -158,15 +181,19 @@ func (j *join) reach(ctx context.Context, a *access) error {
 // rehearse lets the APIs check, without storing them, those objects that take values or names from the user, and the role, for the right to
 // grant it: what they refuse is refused before anything is written.
 func (j *join) rehearse(ctx context.Context) error {
-	for _, r := range []struct {
+	type rehearsed struct {
 		api *kube.API
 		obj client.Object
-	}{
+	}
+	all := []rehearsed{
 		{j.host, j.credentialsSecret(nil)},
 		{j.host, j.lentRole()},
 		{j.federationAPI, j.clusterObject(j.clusterDNS())},
-		{j.member, j.clusterRole()},
-	} {
+	}
+	if j.Values.ServiceAccount.Create {
+		all = append(all, rehearsed{j.member, j.clusterRole()})
+	}
+	for _, r := range all {
 		err := j.ours().Ensure(ctx, client.NewDryRunClient(r.api.Client), r.obj)
 		if apierrors.IsBadRequest(err) && strings.Contains(err.Error(), "dry run") {
 			continue // an admission webhook that cannot rehearse
@@ -185,6 +212,25 @@ func (j *join) EnsureRecord(ctx context.Context) error {
 		return nil
 	}
 	return j.ensure(ctx, j.host, j.credentialsSecret(nil))
+}
+
+// EnsureOwnAccount makes the account that the federation is in the member, with all it takes; with serviceAccount.create=false it is none.
+func (j *join) EnsureOwnAccount(ctx context.Context) error {
+	if !j.Values.ServiceAccount.Create {
+		return nil
+	}
+	for _, step := range []func(context.Context) error{
+		j.EnsureRole,
+		j.EnsureNamespace,
+		j.EnsureAccount,
+		j.EnsureBinding,
+		j.EnsureToken,
+	} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // EnsureRole makes the account's role: everything, as in kubefed, since any kind of object may be federated.
@@ -304,7 +350,7 @@ func (j *join) takes(ctx context.Context, secret *corev1.Secret) bool {
 	return !apierrors.IsUnauthorized(err)
 }
 
-// EnsureCredentials keeps the token and the member's CA in the host cluster, for the federation's controllers.
+// EnsureCredentials keeps the account's token and the member's CA, or the given credentials, in the host cluster, for the federation's controllers.
 func (j *join) EnsureCredentials(ctx context.Context) error {
 	secret := j.credentialsSecret(j.accountToken)
 	if err := j.ensure(ctx, j.host, secret); err != nil {
@@ -379,6 +425,16 @@ func (j *join) EnsureReady(ctx context.Context) error {
 		}
 		return readiness(cluster, j.generation)
 	})
+}
+
+// EnsureUnusedAccountGone removes, with serviceAccount.create=false, the account that an earlier join made. It comes last, when the federation's controllers have heard of the other credentials.
+func (j *join) EnsureUnusedAccountGone(ctx context.Context) error {
+	if j.Values.ServiceAccount.Create {
+		return nil
+	}
+	l := &leaving{Log: j.Log, names: j.names, releaseName: j.Release, member: j.member}
+	l.EnsureAccountGone(ctx)
+	return errors.Join(l.left...)
 }
 
 // ensure ensures an object and tells of it.

@@ -38,15 +38,20 @@ func (j *join) inMember(name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: v1beta1.NamespaceFederationSystem, Name: name, OwnerReferences: j.owner}
 }
 
-// credentialsSecret is what the federation keeps of a member: kubefed's form, token and ca.crt. The CA is the given kubeconfig's, which has been seen to
-// verify the API's certificate. Without a token it is but the record that a join has begun.
+// credentialsSecret is what the federation keeps of a member, in one of kubefed's forms: token and ca.crt, or with serviceAccount.create=false the given kubeconfig. The CA is the
+// given kubeconfig's, which has been seen to verify the API's certificate. With neither it is but the record that a join has begun.
 func (j *join) credentialsSecret(token []byte) *corev1.Secret {
-	data := map[string][]byte{v1beta1.SecretKeyCA: j.access.ca}
-	if len(token) > 0 {
-		data[v1beta1.SecretKeyToken] = token
-	}
-	if j.access.serverName != "" {
-		data[v1beta1.SecretKeyTLSServerName] = []byte(j.access.serverName)
+	data := map[string][]byte{}
+	if j.Values.ServiceAccount.Create {
+		data[v1beta1.SecretKeyCA] = j.access.ca
+		if len(token) > 0 {
+			data[v1beta1.SecretKeyToken] = token
+		}
+		if j.access.serverName != "" {
+			data[v1beta1.SecretKeyTLSServerName] = []byte(j.access.serverName)
+		}
+	} else {
+		data[v1beta1.SecretKeyKubeconfig] = j.access.kubeconfig
 	}
 	return &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{

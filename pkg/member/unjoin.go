@@ -26,7 +26,7 @@ import (
 func (h Hook) Unjoin(ctx context.Context) error {
 	l := &leaving{
 		Log: h.Log, connect: h.connect, namespace: h.Namespace, credentials: h.secretName(), releaseName: h.Release,
-		names: names{cluster: h.clusterName()}, policy: v1beta1.UnjoinPolicy(h.Values.Unjoin.Policy), timeout: seconds(h.Values.Unjoin.TimeoutSeconds),
+		names: names{cluster: h.clusterName()}, withoutAccount: !h.Values.ServiceAccount.Create, policy: v1beta1.UnjoinPolicy(h.Values.Unjoin.Policy), timeout: seconds(h.Values.Unjoin.TimeoutSeconds),
 	}
 	u := &unjoin{Hook: h, leaving: l, host: h.Host, began: time.Now()}
 	for _, step := range []func(context.Context){
@@ -83,6 +83,7 @@ func LetGo(ctx context.Context, o LetGoOptions, cluster *v1beta1.Cluster) error 
 	if err := host.Get(ctx, client.ObjectKey{Namespace: o.Namespace, Name: l.credentials}, record); err != nil && !apierrors.IsNotFound(err) {
 		l.leave(fmt.Errorf("get Secret %s/%s with the credentials of cluster %s: %w", o.Namespace, l.credentials, l.cluster, err))
 	}
+	l.withoutAccount = usesGiven(record)
 	l.EnsureClusterGone(ctx)
 	l.reachMember(ctx, kept(record, addressOf(cluster)))
 	l.EnsureFederatedObjectsGone(ctx)
@@ -96,8 +97,10 @@ type leaving struct {
 	Log *slog.Logger
 	names
 	namespace, credentials, releaseName string
-	policy                              v1beta1.UnjoinPolicy
-	timeout                             time.Duration
+	// withoutAccount says that the federation has no account of its own in the member, but uses given credentials.
+	withoutAccount bool
+	policy         v1beta1.UnjoinPolicy
+	timeout        time.Duration
 
 	connect func(*rest.Config) (*kube.API, error)
 
@@ -184,7 +187,7 @@ func (l *leaving) reachMember(ctx context.Context, candidates ...*access) {
 		}
 	}
 	if last == nil {
-		last = errors.New("there are no credentials for it")
+		last = errors.New("there are no credentials for it that are good")
 	}
 	l.leaveMember(last)
 }
@@ -215,10 +218,14 @@ func (l *leaving) leaveMember(why error) {
 	if l.policy == v1beta1.UnjoinPolicyDelete {
 		policy = fmt.Sprintf(", and the objects labelled %s=%s", v1beta1.LabelFederated, l.federation)
 	}
+	account := fmt.Sprintf("`kubectl delete clusterrole %s`, which takes account, token and binding with it, `kubectl delete namespace %s` if nothing else is there, and ",
+		l.role(), v1beta1.NamespaceFederationSystem)
+	if l.withoutAccount {
+		account = "take "
+	}
 	l.leave(fmt.Errorf("what the federation made in member %s is left there, because %w; by hand, with the member's own kubeconfig: "+
-		"`kubectl delete clusterrole %s`, which takes account, token and binding with it, `kubectl delete namespace %s` if nothing else is there, "+
-		"and the entries of federation %s out of the ConfigMap kube-dns, coredns-custom or coredns in kube-system%s",
-		l.cluster, why, l.role(), v1beta1.NamespaceFederationSystem, l.federation, policy))
+		"%sthe entries of federation %s out of the ConfigMap kube-dns, coredns-custom or coredns in kube-system%s",
+		l.cluster, why, account, l.federation, policy))
 }
 
 // EnsureClusterDNSGone takes the federation's text out of wherever a join may have put it.
@@ -235,14 +242,14 @@ func (l *leaving) EnsureClusterDNSGone(ctx context.Context) {
 }
 
 // EnsureAccountGone deletes the ClusterRole, which owns binding, account and token, so that the member removes them: all in one write, since the account that does this
-// loses its rights with it. A namespace that we made and nobody else uses is given to the ClusterRole before.
+// loses its rights with it. A namespace that we made and nobody else uses is given to the ClusterRole before. A ClusterRole of somebody else's has nothing of ours with it.
 func (l *leaving) EnsureAccountGone(ctx context.Context) {
 	if l.member == nil {
 		return
 	}
 	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: l.role()}}
-	err := l.member.Get(ctx, client.ObjectKeyFromObject(role), role)
-	if apierrors.IsNotFound(err) {
+	found, err := l.ours().Get(ctx, l.member, role)
+	if errors.Is(err, kube.ErrForeign) || err == nil && !found {
 		return
 	}
 	if err == nil {
@@ -310,7 +317,7 @@ func (u *unjoin) findRecord(ctx context.Context) {
 	})
 	switch {
 	case err == nil && secret.Labels[v1beta1.LabelRelease] == u.Release:
-		u.record = secret
+		u.record, u.withoutAccount = secret, usesGiven(secret)
 	case client.IgnoreNotFound(err) != nil:
 		u.leave(fmt.Errorf("get Secret %s/%s with the credentials of cluster %s: %w", u.Namespace, u.credentials, u.cluster, err))
 	}
@@ -396,7 +403,7 @@ func (u *unjoin) findMember(ctx context.Context) {
 	if u.record != nil {
 		old = kept(u.record, u.Values.Server)
 	}
-	if old == nil && u.given == nil && u.record != nil && len(u.record.Data[v1beta1.SecretKeyToken]) == 0 {
+	if old == nil && u.given == nil && u.record != nil && len(u.record.Data[v1beta1.SecretKeyToken]) == 0 && !usesGiven(u.record) {
 		u.leaveMember(errors.New("the join was broken off before the federation had credentials, and those given are gone"))
 		return
 	}
@@ -409,9 +416,9 @@ func (u *unjoin) findMember(ctx context.Context) {
 }
 
 // leftBefore says whether the member has let the federation go already: unjoin was there before, as the record says, or the control plane that is gone was; and the
-// member knows the account or its role no more.
+// member knows the account or its role no more. Without an account of its own, that says nothing about what the control plane did.
 func (u *unjoin) leftBefore(ctx context.Context, old *access) bool {
-	if u.record.Annotations[annotationState] != stateLeft && !u.controlPlaneGone {
+	if u.record.Annotations[annotationState] != stateLeft && (!u.controlPlaneGone || u.withoutAccount) {
 		return false
 	}
 	member, err := u.Hook.connect(old.config)
@@ -421,6 +428,9 @@ func (u *unjoin) leftBefore(ctx context.Context, old *access) bool {
 	err = member.Get(ctx, client.ObjectKey{Name: u.role()}, &rbacv1.ClusterRole{})
 	return apierrors.IsUnauthorized(err) || apierrors.IsForbidden(err) || apierrors.IsNotFound(err)
 }
+
+// usesGiven says whether the federation uses given credentials, by what it keeps in a credentials Secret.
+func usesGiven(record *corev1.Secret) bool { return len(record.Data[v1beta1.SecretKeyKubeconfig]) > 0 }
 
 // noteLeft writes down that only the account is left in the member, before that goes: with it go the rights to look again.
 func (u *unjoin) noteLeft(ctx context.Context) {

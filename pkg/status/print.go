@@ -47,6 +47,9 @@ func (r *Report) table(out io.Writer) error {
 
 	row("FEDERATION", r.Federation, "namespace "+r.Namespace)
 	row("API", or(r.API.Address, "-"), or(r.API.Message, "ready"))
+	if len(r.Etcd) > 0 {
+		row("ETCD", strings.Join(r.Etcd, ", "), "not the control plane's own")
+	}
 	row("DNS", or(r.DNS.Zone, "-"), servers(r.DNS))
 	_ = w.Flush()
 

@@ -30,9 +30,11 @@ const callTimeout = 5 * time.Second
 
 // Report is a federation as it was seen, in the shape of `fedhook status -o json`.
 type Report struct {
-	Federation   string        `json:"federation"`
-	Namespace    string        `json:"namespace"`
-	API          API           `json:"api"`
+	Federation string `json:"federation"`
+	Namespace  string `json:"namespace"`
+	API        API    `json:"api"`
+	// Etcd are the servers of the API's etcd where somebody else runs it; none where the control plane does.
+	Etcd         []string      `json:"etcd,omitempty"`
 	DNS          DNS           `json:"dns"`
 	Members      []Member      `json:"members"`
 	Certificates []Certificate `json:"certificates"`
@@ -127,6 +129,9 @@ func (v Viewer) Look(ctx context.Context, name string) (*Report, error) {
 		// A list that is empty is [] in JSON, not null.
 		Members: []Member{}, Certificates: []Certificate{}, Problems: []string{},
 	}}
+	if servers := configMap.Data["etcdServers"]; servers != "" {
+		l.report.Etcd = strings.Split(servers, ",")
+	}
 	l.dns(ctx, configMap)
 	l.api(ctx, configMap.Data["server"])
 	l.members(ctx)
@@ -199,7 +204,11 @@ func (l *look) dns(ctx context.Context, federation *corev1.ConfigMap) {
 func (l *look) api(ctx context.Context, inCluster string) {
 	api := &l.report.API
 	defer func() {
-		if !api.Ready {
+		switch {
+		case api.Ready:
+		case len(l.report.Etcd) > 0:
+			l.problem("the API is not ready: %s; its etcd is at %s, see that this answers", api.Message, strings.Join(l.report.Etcd, ", "))
+		default:
 			l.problem("the API is not ready: %s", api.Message)
 		}
 	}()
@@ -318,11 +327,11 @@ func dnsOf(cluster *v1beta1.Cluster) MemberDNS {
 	return dns
 }
 
-// certificates reads every certificate of the table, and the one in the administrator's kubeconfig. A federation without a DNS of its own has none for it.
+// certificates reads every certificate of the table, and the one in the administrator's kubeconfig. A federation without an etcd or a DNS of its own has none for it.
 func (l *look) certificates(ctx context.Context) {
 	cas, _, leaves := controlplane.Components()
 	for _, component := range slices.Concat(cas, leaves) {
-		if !l.report.DNS.Own && strings.HasPrefix(component, controlplane.DNSEtcd) {
+		if !l.report.DNS.Own && strings.HasPrefix(component, controlplane.DNSEtcd) || len(l.report.Etcd) > 0 && controlplane.OfEtcd(component) {
 			continue
 		}
 		text, err := l.secret(ctx, component, corev1.TLSCertKey)

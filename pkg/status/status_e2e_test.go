@@ -294,6 +294,30 @@ func TestOwnDNS(t *testing.T) {
 	require.Contains(t, row(), "name servers not known yet")
 }
 
+// A federation whose etcd somebody else runs has no certificates for one, and names it, most of all when the API is not ready.
+func TestExternalEtcd(t *testing.T) {
+	v := viewer(t)
+	told := federation(fellowship)
+	require.NoError(t, api.Get(t.Context(), client.ObjectKeyFromObject(told), told))
+	told.Data["etcdServers"] = "https://etcd-0:2379,https://etcd-1:2379"
+	require.NoError(t, api.Update(t.Context(), told))
+	defer func() {
+		delete(told.Data, "etcdServers")
+		require.NoError(t, api.Update(context.Background(), told))
+	}()
+	got := report(t, v)
+	require.NoError(t, got.Err())
+	require.Equal(t, []string{"https://etcd-0:2379", "https://etcd-1:2379"}, got.Etcd)
+	require.Len(t, got.Certificates, 13)
+
+	kept := &corev1.Secret{}
+	require.NoError(t, api.Get(t.Context(), client.ObjectKey{Namespace: rivendell, Name: "fellowship-kubeconfig"}, kept))
+	defer func() { require.NoError(t, publish(context.Background(), kept.Data["kubeconfig"])) }()
+	dead := bytes.ReplaceAll(kept.Data["kubeconfig"], []byte(strings.Trim(strings.TrimPrefix(api.Config.Host, "https://"), "/")), []byte("127.0.0.1:1"))
+	require.NoError(t, publish(t.Context(), dead))
+	require.ErrorContains(t, report(t, v).Err(), "its etcd is at https://etcd-0:2379, https://etcd-1:2379, see that this answers")
+}
+
 func TestAPIThatDoesNotAnswer(t *testing.T) {
 	v := viewer(t)
 	kept := &corev1.Secret{}

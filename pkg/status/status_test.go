@@ -88,6 +88,10 @@ CERTIFICATE        ENDS         DAYS LEFT   MESSAGE
 fellowship-ca      2026-02-26   -3          expired
 fellowship-admin   -            -           Secret shire/fellowship-admin is missing
 `, out.String())
+	r.Etcd = []string{"http://a:2379", "http://b:2379"}
+	out.Reset()
+	require.NoError(t, r.Print(&out, "table"))
+	require.Contains(t, out.String(), "\nETCD         http://a:2379, http://b:2379   not the control plane's own\n")
 	require.EqualError(t, r.Err(), "federation fellowship in namespace shire is not well: member gondor is Offline: cluster is not reachable; certificate fellowship-ca: expired")
 }
 

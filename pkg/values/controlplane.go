@@ -20,6 +20,10 @@ type ControlPlane struct {
 	Enabled *bool `json:"enabled,omitempty"`
 	// Names of image pull Secrets for every pod.
 	ImagePullSecrets []string `json:"imagePullSecrets"`
+	// Namespace of everything that the chart makes, if it is not the release's; it has to be there already. Control plane and members share it.
+	NamespaceOverride string `json:"namespaceOverride" jsonschema:"maxLength=63,pattern=^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$"`
+	// Objects to install beside the chart's own, each an object or a text, with templates in them as in a chart.
+	ExtraObjects []ExtraObject `json:"extraObjects"`
 	// Labels added to every object.
 	CommonLabels map[string]string `json:"commonLabels"`
 	// Annotations added to every object.
@@ -115,6 +119,8 @@ type Etcd struct {
 	Component
 	// The volume of etcd's data.
 	Persistence Persistence `json:"persistence"`
+	// An etcd of yours, in place of the chart's own.
+	External ExternalEtcd `json:"external"`
 }
 
 // Persistence is the volume claim of etcd.
@@ -229,6 +235,7 @@ func requests(cpu, memory string) corev1.ResourceRequirements {
 
 func defaultHooks() Hooks {
 	return Hooks{
+		Enabled:               true,
 		Image:                 ownImage("fedhook"),
 		Resources:             requests("10m", "32Mi"),
 		PodAnnotations:        map[string]string{"sidecar.istio.io/inject": "false", "linkerd.io/inject": "disabled"},

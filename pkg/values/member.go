@@ -8,6 +8,10 @@ type Member struct {
 	Enabled *bool `json:"enabled,omitempty"`
 	// Names of image pull Secrets for every pod.
 	ImagePullSecrets []string `json:"imagePullSecrets"`
+	// Namespace of everything that the chart makes, if it is not the release's; it has to be there already. Control plane and members share it.
+	NamespaceOverride string `json:"namespaceOverride" jsonschema:"maxLength=63,pattern=^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$"`
+	// Objects to install beside the chart's own, each an object or a text, with templates in them as in a chart.
+	ExtraObjects []ExtraObject `json:"extraObjects"`
 	// Labels added to every object.
 	CommonLabels map[string]string `json:"commonLabels"`
 	// Annotations added to every object.
@@ -18,6 +22,8 @@ type Member struct {
 	Federation string `json:"federation" jsonschema:"maxLength=40,pattern=^([a-z]([-a-z0-9]*[a-z0-9])?)?$"`
 	// How fedhook reaches the member to join it. With nothing given, the Secret `<cluster>-kubeconfig` is used.
 	Credentials Credentials `json:"credentials"`
+	// What the federation is in the member.
+	ServiceAccount ServiceAccount `json:"serviceAccount"`
 	// Name of the Secret that keeps the credentials the federation uses from then on, an RFC 1123 subdomain;
 	// empty stands for `<cluster>-federation-credentials` (kubefed's --secret-name).
 	SecretName string `json:"secretName" jsonschema:"maxLength=253,pattern=^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$"`
@@ -57,6 +63,13 @@ type Credentials struct {
 	InCluster bool `json:"inCluster"`
 }
 
+// ServiceAccount is what the federation is in the member.
+type ServiceAccount struct {
+	// Whether the federation gets a service account of its own in the member. Without, it uses the given credentials themselves for as long as they are good, and has neither account nor
+	// role nor namespace there (kubefed's --credentials-kubeconfig).
+	Create bool `json:"create"`
+}
+
 // ClusterDNS is what the member's kube-dns or CoreDNS is told.
 type ClusterDNS struct {
 	// Where it is written: auto finds out, kube-dns merges into its ConfigMap, coredns-custom writes a key of its own, coredns a marked block of the
@@ -91,11 +104,12 @@ type Unjoin struct {
 // DefaultMember gives the defaults of the chart. Where kubefed had a default, it holds.
 func DefaultMember() Member {
 	return Member{
-		Credentials: Credentials{Key: "kubeconfig"},
-		ClientCIDR:  "0.0.0.0/0",
-		ClusterDNS:  ClusterDNS{Mode: "auto", ClusterDomain: "cluster.local"},
-		Join:        Join{FederationTimeoutSeconds: 60, ReadyTimeoutSeconds: 120},
-		Unjoin:      Unjoin{Enabled: true, Policy: "Orphan", TimeoutSeconds: 60},
-		Hooks:       defaultHooks(),
+		Credentials:    Credentials{Key: "kubeconfig"},
+		ServiceAccount: ServiceAccount{Create: true},
+		ClientCIDR:     "0.0.0.0/0",
+		ClusterDNS:     ClusterDNS{Mode: "auto", ClusterDomain: "cluster.local"},
+		Join:           Join{FederationTimeoutSeconds: 60, ReadyTimeoutSeconds: 120},
+		Unjoin:         Unjoin{Enabled: true, Policy: "Orphan", TimeoutSeconds: 60},
+		Hooks:          defaultHooks(),
 	}
 }

@@ -77,8 +77,15 @@ type Component struct {
 	Scheduling
 }
 
+// ExtraObject is an object of Kubernetes, or a text that is a template of one or several.
+type ExtraObject struct{ json.RawMessage }
+
 // Hooks holds what the Jobs that run fedhook can be told.
 type Hooks struct {
+	// Whether there are such Jobs; without them their work is yours, by hand or in a pipeline, as "Without hooks" in the chart's README says.
+	Enabled bool `json:"enabled"`
+	// Annotations of the Jobs, which go before the chart's own: `helm.sh/hook-delete-policy: before-hook-creation` keeps a Job that succeeded.
+	Annotations map[string]string `json:"annotations"`
 	// Image of fedhook.
 	Image Image `json:"image"`
 	// Requests and limits of the container.

@@ -52,12 +52,13 @@ func TestAPIServerTakesEveryObject(t *testing.T) {
 	objects := 0
 	for _, chart := range []string{controlPlane, member} {
 		for _, r := range variants(t, chart) {
-			if !made[r.namespace] {
-				made[r.namespace] = true
-				require.NoError(t, api.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: r.namespace, Labels: map[string]string{
+			result := rendered(t, r)
+			namespace := result.objectNamespace()
+			if !made[namespace] {
+				made[namespace] = true
+				require.NoError(t, api.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace, Labels: map[string]string{
 					"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted"}}}))
 			}
-			result := rendered(t, r)
 			var all []*unstructured.Unstructured
 			result.documents(func(_, text string) {
 				o := &unstructured.Unstructured{}
@@ -69,7 +70,7 @@ func TestAPIServerTakesEveryObject(t *testing.T) {
 				objects++
 				if o.GetKind() == "Pod" {
 					name, _, _ := unstructured.NestedString(o.Object, "spec", "serviceAccountName")
-					account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: r.namespace}}
+					account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace}}
 					require.NoError(t, api.Create(ctx, account))
 					accounts = append(accounts, account)
 				}

@@ -52,6 +52,28 @@ func TestBadInput(t *testing.T) {
 			`apiServer.tokenAuth.existingSecret names Secret "mine", but apiServer.tokenAuth.enabled is false: set it to true to use the Secret`},
 		"claim that is not used": {fellowship.with(`etcd: {persistence: {enabled: false, existingClaim: data}}`),
 			`etcd.persistence.existingClaim names claim "data", but etcd.persistence.enabled is false: set it to true to use the claim`},
+		"a server of etcd that is no URL": {fellowship.with(`etcd: {external: {servers: ["etcd:2379"]}}`),
+			`etcd.external.servers has "etcd:2379", which is no server of an etcd: write it as https://host:2379 or http://host:2379`},
+		"credentials in the URL of etcd": {fellowship.with(`etcd: {external: {servers: ["http://frodo:mellon@etcd:2379"]}}`),
+			`etcd.external.servers has "http://frodo:mellon@etcd:2379", which is no server of an etcd: write it as https://host:2379 or http://host:2379`},
+		"two servers of etcd in one": {fellowship.with(`etcd: {external: {servers: ["http://a:2379,http://b:2379"]}}`),
+			`etcd.external.servers has "http://a:2379,http://b:2379", which is no server of an etcd: write it as https://host:2379 or http://host:2379`},
+		"http and https": {fellowship.with(`etcd: {external: {servers: ["https://a:2379", "http://b:2379"], existingSecret: etcd}}`),
+			`etcd.external.servers has both https:// and http://, but servers of one etcd are asked in one way: write all of them as the one or the other`},
+		"https without certificates": {fellowship.with(`etcd: {external: {servers: ["https://a:2379"]}}`),
+			`etcd.external.servers has https://, which takes a CA, a certificate and its key: name a Secret that has them in keys ca.crt, tls.crt and tls.key in etcd.external.existingSecret, or give etcd.external.ca, certificate and key`},
+		"https without a key": {fellowship.with(`etcd: {external: {servers: ["https://a:2379"], ca: x, certificate: x}}`),
+			`etcd.external.ca, certificate and key go together, but key is missing: give all three`},
+		"certificates for http": {fellowship.with(`etcd: {external: {servers: ["http://a:2379"], existingSecret: etcd}}`),
+			`etcd.external.existingSecret is for https, but etcd.external.servers has http://: write https://, or leave etcd.external.existingSecret out`},
+		"certificates for etcd twice": {fellowship.with(`etcd: {external: {servers: ["https://a:2379"], existingSecret: etcd, certificate: x}}`),
+			`etcd.external.existingSecret and etcd.external.certificate both give the certificates for etcd: give one of them`},
+		"a prefix in the chart's own etcd": {fellowship.with(`etcd: {external: {prefix: /shire}}`),
+			`etcd.external.prefix is for an etcd of yours, but etcd.external.servers names none: name its servers, or leave etcd.external.prefix out`},
+		"a prefix that is none": {fellowship.with(`etcd: {external: {servers: ["http://a:2379"], prefix: shire/}}`),
+			`at '/etcd/external/prefix': 'shire/' does not match pattern '^(/[-._a-zA-Z0-9]+)*$'`},
+		"a claim for no etcd": {fellowship.with(`etcd: {external: {servers: ["http://a:2379"]}, persistence: {existingClaim: data}}`),
+			`etcd.persistence.existingClaim names claim "data", but with etcd.external.servers the chart runs no etcd that would use it: leave one of them out`},
 		"stock image without a tag": {fellowship.with(`etcd: {image: {tag: ""}}`),
 			`etcd.image.tag is empty, which only fedhelm's own images may leave it: give the image's tag, or leave the value out to have its default`},
 		"unknown DNS provider": {fellowship.with(`dns: {provider: sauron}`),
@@ -89,6 +111,8 @@ func TestBadInput(t *testing.T) {
 			`credentials.inCluster joins the host cluster itself and needs no kubeconfig: give one of credentials.inCluster, credentials.kubeconfig and credentials.existingSecret`},
 		"a Secret for the host cluster": {gondor.with(`credentials: {inCluster: true, existingSecret: x}`),
 			`credentials.inCluster joins the host cluster itself and needs no kubeconfig: give one of credentials.inCluster, credentials.kubeconfig and credentials.existingSecret`},
+		"the host cluster without an account": {gondor.with(`{credentials: {inCluster: true}, serviceAccount: {create: false}}`),
+			`with serviceAccount.create=false the federation uses the credentials that join the cluster, and those of credentials.inCluster end with the hook: give a kubeconfig, or leave serviceAccount.create true`},
 		"one Secret for both": {gondor.with(`{credentials: {existingSecret: gondor-secret}, secretName: gondor-secret}`),
 			`Secret "gondor-secret" is to hold both the kubeconfig that joins the cluster and the credentials the federation keeps: set secretName to another name`},
 		"plain http": {gondor.with(`server: http://gondor.example`),
@@ -106,10 +130,16 @@ func TestBadInput(t *testing.T) {
 				return
 			}
 			assert.Equal(t, test.says, sentence(err))
-			if strings.HasPrefix(test.says, "dns.") && !strings.HasPrefix(test.says, "dns.server.") { // the binary, which knows nothing of the server, says the same
-				v, err := values.DecodeControlPlane([]byte(test.values))
-				require.NoError(t, err)
+			if test.chart != controlPlane || !strings.HasPrefix(test.says, "dns.") && !strings.Contains(test.says, "etcd.external") || strings.HasPrefix(test.says, "dns.server.") {
+				return
+			}
+			// The binary, which knows nothing of the DNS's server, says the same.
+			v, err := values.DecodeControlPlane([]byte(test.values))
+			require.NoError(t, err)
+			if strings.HasPrefix(test.says, "dns.") {
 				assert.EqualError(t, v.DNS.Validate(), test.says)
+			} else {
+				assert.EqualError(t, v.Etcd.Validate(), test.says)
 			}
 		})
 	}

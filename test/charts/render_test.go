@@ -184,6 +184,14 @@ func (r *rendering) find(kind, name string) (object, bool) {
 	return r.objects[i], true
 }
 
+// objectNamespace is the namespace that the objects are to be in.
+func (r rendering) objectNamespace() string {
+	if namespace, _ := r.value("namespaceOverride").(string); namespace != "" {
+		return namespace
+	}
+	return r.namespace
+}
+
 // secretValues gives the text of the values that an object hands to fedhook; nothing, if it is no such Secret.
 func secretValues(o object) string {
 	secret, _ := o.Object.(*corev1.Secret)

@@ -83,13 +83,13 @@ var rules = []rule{{
 	},
 	broken: []broken{{gondor, "templates/hooks/join.yaml", "\ndata:", "\nstringData:"}},
 }, {
-	says: "every object has a name of its own, after the release or its cluster, in the release's namespace; only a host cluster that joins itself gets roles for the whole cluster",
+	says: "every object has a name of its own, after the release or its cluster, in the release's namespace or the one that the values name; only a host cluster that joins itself gets roles for the whole cluster",
 	check: func(r rendering) (complaints []string) {
 		seen := map[string]bool{}
 		for _, o := range r.objects {
-			namespace, prefixes := r.namespace, []string{r.name + "-", fmt.Sprint(r.value("clusterName"), "-")}
+			namespace, prefixes := r.objectNamespace(), []string{r.name + "-", fmt.Sprint(r.value("clusterName"), "-")}
 			if strings.HasPrefix(o.kind(), "Cluster") {
-				namespace, prefixes = "", []string{r.namespace + "-" + r.name + "-"}
+				prefixes, namespace = []string{namespace + "-" + r.name + "-"}, ""
 				if r.value("credentials.inCluster") != true {
 					complaints = append(complaints, fmt.Sprintf("%s is for the whole cluster", o))
 				}
@@ -318,10 +318,11 @@ var rules = []rule{{
 		return complaints
 	},
 	broken: []broken{
-		{fellowship, "templates/apiserver/deployment.yaml", `secretName: fellowship-apiserver-tls`, `secretName: fellowship-prepare`},
-		{fellowship, "templates/apiserver/deployment.yaml", `secretName: fellowship-apiserver-tls`, `secretName: fellowship-kubeconfig`},
+		{fellowship, "templates/apiserver/deployment.yaml", `secretName: "fellowship-apiserver-tls"`, `secretName: fellowship-prepare`},
+		{fellowship, "templates/apiserver/deployment.yaml", `secretName: "fellowship-apiserver-tls"`, `secretName: fellowship-kubeconfig`},
+		{fellowship.with(`etcd: {external: {servers: ["http://etcd:2379"]}}`), "templates/apiserver/deployment.yaml", `secretName: "fellowship-apiserver-tls"`, `secretName: fellowship-apiserver-etcd-client`},
 		{fellowship.with(`apiServer: {tokenAuth: {enabled: true}}`), "templates/apiserver/deployment.yaml", `secretName: "fellowship-apiserver-token"`, `secretName: "fellowship-apiserver-basic-auth"`},
-		{fellowship.with(`dns: {provider: none}`), "templates/apiserver/deployment.yaml", `secretName: fellowship-apiserver-tls`, `secretName: fellowship-dns-provider`},
+		{fellowship.with(`dns: {provider: none}`), "templates/apiserver/deployment.yaml", `secretName: "fellowship-apiserver-tls"`, `secretName: fellowship-dns-provider`},
 		{fellowship, "templates/keeper/cronjob.yaml", `serviceAccountName: "fellowship-keeper"`, `serviceAccountName: "fellowship-publish"`},
 		{fellowship, "templates/etcd/statefulset.yaml", `federation-apiserver-etcd-claim`, `claim`},
 		{fellowship, "templates/dns/deployment.yaml", `secretName: fellowship-dns-etcd-client`, `secretName: fellowship-nameservers`},
@@ -573,6 +574,12 @@ func (r rendering) madeBefore(kind, name string) bool {
 	case "Secret":
 		cas, keys, leaves := controlplane.Components()
 		made := append(append(cas, keys), leaves...)
+		if servers, _ := r.value("etcd.external.servers").([]any); len(servers) > 0 {
+			made = slices.DeleteFunc(made, controlplane.OfEtcd)
+			if name == r.value("etcd.external.existingSecret") {
+				return true
+			}
+		}
 		if r.value("dns.provider") != "none" {
 			made = append(made, "dns-provider")
 		}

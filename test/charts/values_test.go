@@ -41,6 +41,7 @@ var byFedhook = map[string][]string{
 // others are values that differ from the default and are good, where adding "x" or 1 is not.
 var others = map[string]any{
 	"apiServer.service.type":                 "NodePort",
+	"extraObjects":                           []any{map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": "mine"}}},
 	"controllerManager.clusterMonitorPeriod": "50s",
 	"controllerManager.forceAfter":           "20m",
 	"clientCIDR":                             "10.0.0.0/8",
@@ -49,6 +50,8 @@ var others = map[string]any{
 	"unjoin.policy":                          "Delete",
 	"etcd.persistence.size":                  "11Gi",
 	"keeper.schedule":                        "@hourly",
+	"etcd.external.servers":                  []any{"http://another:2379"},
+	"etcd.external.prefix":                   "/shire",
 	"dns.zoneName":                           "middle-earth.example",
 	"dns.provider":                           "none",
 	"dns.check":                              "strict",
@@ -68,6 +71,11 @@ var given = map[string]string{
 	"apiServer.basicAuth.resources.requests.": `apiServer: {basicAuth: {enabled: true}}`,
 	"apiServer.tokenAuth.":                    `apiServer: {tokenAuth: {enabled: true}}`,
 	"apiServer.tokenAuth.enabled":             `{}`,
+	"etcd.external.existingSecret":            `etcd: {external: {servers: ["https://etcd:2379"], existingSecret: a}}`,
+	"etcd.external.ca":                        `etcd: {external: {servers: ["https://etcd:2379"], ca: a, certificate: a, key: a}}`,
+	"etcd.external.certificate":               `etcd: {external: {servers: ["https://etcd:2379"], ca: a, certificate: a, key: a}}`,
+	"etcd.external.key":                       `etcd: {external: {servers: ["https://etcd:2379"], ca: a, certificate: a, key: a}}`,
+	"etcd.external.":                          `etcd: {external: {servers: ["http://etcd:2379"]}}`,
 	"dns.coredns.":                            `dns: {coredns: {etcdEndpoints: ["https://etcd:2379"]}}`,
 	"dns.google.":                             `dns: {provider: google-clouddns}`,
 	"dns.aws.":                                `dns: {provider: aws-route53}`,

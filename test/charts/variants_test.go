@@ -32,14 +32,17 @@ var common = []factor{
 	{``, `commonLabels: {example.com/common: "1", app: mine, app.kubernetes.io/name: mine, federation.fedhelm.dev/kind: mine}
 commonAnnotations: {example.com/common: "true", helm.sh/resource-policy: mine}`},
 	{``, `global: {imageRegistry: "mirror.example:5000/k8s", imagePullSecrets: ["1", shared]}
-imagePullSecrets: [shared, own]`, `hooks: {image: {digest: sha256:` + strings.Repeat("0a", 32) + `, pullPolicy: Always}}`},
+imagePullSecrets: [shared, own]`, `hooks: {annotations: {example.com/hook: "1"}, image: {digest: sha256:` + strings.Repeat("0a", 32) + `, pullPolicy: Always}}`,
+		`{namespaceOverride: "123", hooks: {enabled: false}}`, `namespaceOverride: "1e3"`},
 }
 
 var factors = map[string][]factor{
 	controlPlane: append([]factor{
 		{``, `apiServer: {service: {type: NodePort, nodePort: 30443, advertiseAddress: 192.0.2.10}}`, `apiServer: {service: {type: ClusterIP, port: 6443}}`,
 			`apiServer: {service: {loadBalancerClass: "1", loadBalancerSourceRanges: [192.0.2.0/24], annotations: {example.com/cloud: "1"}}}`},
-		{``, `etcd: {persistence: {keep: true, storageClass: "1", size: "1"}}`, `etcd: {persistence: {existingClaim: "1"}}`, `etcd: {persistence: {enabled: false, storageClass: "-"}}`},
+		{``, `etcd: {persistence: {keep: true, storageClass: "1", size: "1"}}`, `etcd: {persistence: {existingClaim: "1"}}`, `etcd: {persistence: {enabled: false, storageClass: "-"}}`,
+			`etcd: {external: {servers: ["https://etcd-0:2379", "https://etcd-1:2379"], existingSecret: "1"}}`, `etcd: {external: {servers: ["http://etcd:2379"], prefix: /1}}`,
+			`etcd: {external: {servers: ["https://etcd:2379"], ca: "1", certificate: "true", key: "a: b\n---\n"}, persistence: {keep: true}}`},
 		{``, `{keeper: {enabled: false}, teardown: {enabled: false}}`, `{keeper: {schedule: "@hourly"}, teardown: {strict: true}}`},
 		{``, `{apiServer: {argOverrides: {anonymous-auth: false, v: 4}}, etcd: {argOverrides: {quota-backend-bytes: 8589934592}}}`},
 		{``, `dns: {provider: none}`, `dns: {provider: aws-route53, zoneName: example.com, check: strict, aws: {region: "1", zoneID: "2"}}`,
@@ -51,7 +54,7 @@ var factors = map[string][]factor{
 		{``, inSections(everywhere, controlPlaneSections...)},
 	}, common...),
 	member: append([]factor{
-		{``, `credentials: {existingSecret: "1", key: "2", context: "3"}`, `credentials: {kubeconfig: "a: 1\n---\nb: 2\n", key: "1"}`, `credentials: {inCluster: true}`},
+		{``, `credentials: {existingSecret: "1", key: "2", context: "3"}`, `{credentials: {kubeconfig: "a: 1\n---\nb: 2\n", key: "1"}, serviceAccount: {create: false}}`, `credentials: {inCluster: true}`},
 		{``, `unjoin: {enabled: false}`, `unjoin: {strict: true, policy: Delete}`},
 		{``, `{secretName: 11kingdom, federation: fellowship, region: "1", zones: ["1"]}`},
 		{``, inSections(everywhere, "hooks")},

@@ -3,10 +3,18 @@ Rules of the hooks' roles. The Secrets are those of pkg/controlplane's table; a 
 */}}
 
 {{- define "controlPlane.certificateSecrets" -}}
-{{- range tuple "ca" "etcd-ca" "front-proxy-ca" "service-account" "apiserver-tls" "apiserver-etcd-client" "front-proxy-client" "etcd-tls" "etcd-peer" "kube-controller-manager" "controller-manager" "bootstrap" "admin" "registrar" }}
+{{- range tuple "ca" "front-proxy-ca" "service-account" "apiserver-tls" "front-proxy-client" "kube-controller-manager" "controller-manager" "bootstrap" "admin" "registrar" }}
 - {{ $.Release.Name }}-{{ . }}
 {{- end }}
+{{- include "controlPlane.etcdSecrets" . }}
 {{- include "controlPlane.dnsSecrets" . }}
+{{- end }}
+
+{{/* Those of the federation's own etcd. */}}
+{{- define "controlPlane.etcdSecrets" -}}
+{{- range tuple "etcd-ca" "apiserver-etcd-client" "etcd-tls" "etcd-peer" }}
+- {{ $.Release.Name }}-{{ . }}
+{{- end }}
 {{- end }}
 
 {{/* Those of the federation's own DNS. */}}
@@ -86,6 +94,16 @@ Rules of the hooks' roles. The Secrets are those of pkg/controlplane's table; a 
 {{- end }}
 {{- end }}
 
+{{/* To read what an etcd of yours is asked with. */}}
+{{- define "controlPlane.etcdRules" -}}
+{{- with .Values.etcd.external.existingSecret }}
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [{{ . | quote }}]
+  verbs: [get]
+{{- end }}
+{{- end }}
+
 {{/* To write them into the administrator's kubeconfig, and to replace API servers that are older than their tokens. */}}
 {{- define "controlPlane.publishLoginRules" -}}
 {{- $secrets := include "controlPlane.loginSecrets" . | fromJson }}
@@ -122,6 +140,7 @@ Rules of the hooks' roles. The Secrets are those of pkg/controlplane's table; a 
   resources: [configmaps]
   resourceNames: [{{ .Release.Name }}-federation]
   verbs: [get]
+{{- include "controlPlane.etcdRules" . }}
 {{- end }}
 
 {{/* To publish where the API is reached, and the federation's own DNS, whose pods are replaced when its certificate was renewed. */}}
@@ -133,10 +152,12 @@ Rules of the hooks' roles. The Secrets are those of pkg/controlplane's table; a 
     - {{ .Release.Name }}-kubeconfig
     - federation-registrars {{- /* shared by the federations of a namespace */}}
   verbs: [get, create, patch]
+{{- if include "controlPlane.ownEtcd" . }}
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   resourceNames: [{{ include "controlPlane.etcdClaim" . | quote }}]
   verbs: [get]
+{{- end }}
 {{- include "controlPlane.publishLoginRules" . }}
 {{- if include "controlPlane.ownDNS" . }}
 - apiGroups: [""]
@@ -161,8 +182,16 @@ Rules of the hooks' roles. The Secrets are those of pkg/controlplane's table; a 
 {{- end }}
 {{- end }}
 
-{{/* To remove what the federation's own DNS had where it has none any more; the certificates may be read anyway. */}}
-{{- define "controlPlane.removeDNSRules" -}}
+{{/* Once in a release: to see whether an etcd of yours answers, and to remove what was made for the federation's own etcd and DNS where it has none any more; the certificates may be read anyway. */}}
+{{- define "controlPlane.publishOnceRules" -}}
+{{- include "controlPlane.etcdRules" . }}
+{{- if not (include "controlPlane.ownEtcd" .) }}
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames:
+    {{- include "controlPlane.etcdSecrets" . | nindent 4 }}
+  verbs: [delete]
+{{- end }}
 {{- if not (include "controlPlane.ownDNS" .) }}
 - apiGroups: [""]
   resources: [configmaps]
@@ -174,6 +203,7 @@ Rules of the hooks' roles. The Secrets are those of pkg/controlplane's table; a 
     {{- include "controlPlane.dnsSecrets" . | nindent 4 }}
   verbs: [delete]
 {{- end }}
+{{- include "controlPlane.removeLoginRules" . }}
 {{- end }}
 
 {{/* To keep certificates, the DNS provider's configuration and addresses, and to restart an API server whose data is gone. */}}

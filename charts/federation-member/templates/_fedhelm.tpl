@@ -20,6 +20,19 @@ sections, and what has a default that is not empty. Takes: context, needed.
 {{- end }}
 {{- end }}
 
+{{/* Namespace of the chart's objects. Takes: context. */}}
+{{- define "fedhelm.namespace" -}}
+{{ .context.Values.namespaceOverride | default .context.Release.Namespace }}
+{{- end }}
+
+{{/* The user's own objects, each a document. Takes: context. */}}
+{{- define "fedhelm.extraObjects" -}}
+{{- range .context.Values.extraObjects }}
+---
+{{ tpl (kindIs "string" . | ternary . (toYaml .)) $.context }}
+{{- end }}
+{{- end }}
+
 {{/* Labels of an object: the chart's own, then those given, then the common ones; a label that is in two has the first value. Takes: context, component, labels (optional). */}}
 {{- define "fedhelm.labels" -}}
 {{- $labels := include "fedhelm.selectorLabels" . | fromYaml }}
@@ -41,7 +54,7 @@ app.kubernetes.io/component: {{ .component }}
 {{- define "fedhelm.metadata" -}}
 name: {{ .name | quote }}
 {{- if not .clusterScoped }}
-namespace: {{ .context.Release.Namespace | quote }}
+namespace: {{ include "fedhelm.namespace" . | quote }}
 {{- end }}
 labels:
   {{- include "fedhelm.labels" . | nindent 2 }}
@@ -155,7 +168,7 @@ failureThreshold: {{ .failureThreshold }}
 {{/* The arguments of fedhook that say whose work it does. Takes: context, name (the Secret with the values). */}}
 {{- define "fedhelm.fedhookArguments" -}}
 - --release={{ .context.Release.Name }}
-- --namespace={{ .context.Release.Namespace }}
+- --namespace={{ include "fedhelm.namespace" . }}
 - --values-secret={{ .name }}
 {{- end }}
 
@@ -183,13 +196,13 @@ volumes:
 {{- end }}
 {{- end }}
 
-{{/* Metadata of a hook. Takes: context, component, name, phases, weight, outputLogPolicy (optional). */}}
+{{/* Metadata of a hook. Takes: context, component, name, phases, weight, and optional outputLogPolicy and overrides (annotations that go before the chart's). */}}
 {{- define "fedhelm.hookMetadata" -}}
 {{- $annotations := dict "helm.sh/hook" .phases "helm.sh/hook-weight" (.weight | toString) "helm.sh/hook-delete-policy" "before-hook-creation,hook-succeeded" -}}
 {{- if hasKey . "outputLogPolicy" -}}
 {{- $_ := set $annotations "helm.sh/hook-output-log-policy" .outputLogPolicy -}}
 {{- end -}}
-{{ include "fedhelm.metadata" (merge (dict "annotations" $annotations) .) }}
+{{ include "fedhelm.metadata" (merge (dict "annotations" (merge (dict) (.overrides | default dict) $annotations)) .) }}
 {{- end }}
 
 {{/* The account of a hook, with the values it reads and the role it needs, each a hook of the same phase. Takes: context, component, name, phases, rules. */}}
@@ -239,17 +252,18 @@ roleRef:
 subjects:
   - kind: ServiceAccount
     name: {{ .name | quote }}
-    namespace: {{ .context.Release.Namespace | quote }}
+    namespace: {{ include "fedhelm.namespace" . | quote }}
 {{- end }}
 
-{{/* A whole hook: its account and the Job that runs fedhook. Takes: context, component, name, phases, arguments, rules. */}}
+{{/* A whole hook: its account and the Job that runs fedhook; nothing without hooks. Takes: context, component, name, phases, arguments, rules. */}}
 {{- define "fedhelm.hook" -}}
-{{ include "fedhelm.hookAccount" . }}
+{{- if .context.Values.hooks.enabled }}
+{{- include "fedhelm.hookAccount" . }}
 ---
 apiVersion: batch/v1
 kind: Job
 metadata:
-  {{- include "fedhelm.hookMetadata" (merge (dict "weight" 0 "outputLogPolicy" (.outputLogPolicy | default "hook-failed")) .) | nindent 2 }}
+  {{- include "fedhelm.hookMetadata" (merge (dict "weight" 0 "outputLogPolicy" (.outputLogPolicy | default "hook-failed") "overrides" .context.Values.hooks.annotations) .) | nindent 2 }}
 spec:
   backoffLimit: {{ .context.Values.hooks.backoffLimit }}
   activeDeadlineSeconds: {{ .context.Values.hooks.activeDeadlineSeconds }}
@@ -259,11 +273,14 @@ spec:
     spec:
       {{- include "fedhelm.fedhookPodSpec" . | nindent 6 }}
 {{- end }}
+{{- end }}
 
 {{- define "federation-member.needed" -}}
 - global
 - credentials
 - credentials.key
+- serviceAccount
+- serviceAccount.create
 - clientCIDR
 - clusterDNS
 - clusterDNS.mode
@@ -276,6 +293,7 @@ spec:
 - unjoin.policy
 - unjoin.timeoutSeconds
 - hooks
+- hooks.enabled
 - hooks.image
 - hooks.image.registry
 - hooks.image.repository

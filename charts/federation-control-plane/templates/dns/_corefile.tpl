@@ -25,7 +25,7 @@ Names outside of the zone are refused, which is what CoreDNS does without being 
     rewrite type CNAME A
     etcd {
         path /skydns
-        endpoint https://{{ .Release.Name }}-dns-etcd.{{ .Release.Namespace }}.svc:2379
+        endpoint https://{{ .Release.Name }}-dns-etcd.{{ include "fedhelm.namespace" (dict "context" .) }}.svc:2379
         tls /etc/federation/pki/tls.crt /etc/federation/pki/tls.key /etc/federation/pki/ca.crt
     }
 }

@@ -33,7 +33,7 @@ spec:
                   "name" $name
                   "data-dir" "/var/lib/etcd/data"
                   "listen-client-urls" "https://0.0.0.0:2379"
-                  "advertise-client-urls" (printf "https://%s.%s.svc:2379" $name .context.Release.Namespace)
+                  "advertise-client-urls" (printf "https://%s.%s.svc:2379" $name (include "fedhelm.namespace" .))
                   "listen-metrics-urls" "http://0.0.0.0:2381"
                   "client-cert-auth" "true"
                   "trusted-ca-file" (printf "%s/server/ca.crt" $pki)

@@ -1,0 +1,52 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
+	"github.com/fedhelm/fedhelm/test/clusters"
+)
+
+// TestWithoutAccount joins a cluster whose given credentials the federation uses itself: it is Ready and has no account of the federation's, upgrades lead to an account and back, and when it leaves
+// all is as before.
+func TestWithoutAccount(t *testing.T) {
+	f := newFellowship(t, "helm")
+	gondor := clusters.Open(t, clusters.Gondor)
+	memberBefore := gondor.TakeSnapshot(t)
+	f.install(t)
+	hostBefore := f.host.TakeSnapshot(t)
+	api := f.api(t)
+	requireAccount := func(own bool) {
+		t.Helper()
+		f.waitForCluster(t, api, "gondor", "True")
+		require.Equal(t, own, len(f.secret(t, "gondor-federation-credentials").Data["token"]) > 0)
+		require.Equal(t, !own, len(f.secret(t, "gondor-federation-credentials").Data["kubeconfig"]) > 0)
+		clusters.Eventually(t, time.Minute, fmt.Sprintf("the account to be there: %v", own), func(ctx context.Context) (bool, error) {
+			err := gondor.Get(ctx, client.ObjectKey{Namespace: v1beta1.NamespaceFederationSystem, Name: "gondor-fellowship"}, &corev1.ServiceAccount{})
+			return own && err == nil || !own && apierrors.IsNotFound(err), err
+		})
+	}
+
+	f.join(t, gondor, "--set", "serviceAccount.create=false")
+	requireAccount(false)
+	secrets := f.secretVersions(t)
+	f.join(t, gondor, "--set", "serviceAccount.create=false")
+	require.Equal(t, secrets, f.secretVersions(t), "an upgrade with no change")
+	f.join(t, gondor)
+	requireAccount(true)
+	f.join(t, gondor, "--set", "serviceAccount.create=false")
+	requireAccount(false)
+	f.uninstall(t, "gondor")
+	f.host.RequireUnchanged(t, hostBefore)
+	gondor.RequireUnchanged(t, memberBefore)
+}
