@@ -109,7 +109,7 @@ func TestFieldWithoutComment(t *testing.T) {
 func TestValuesYAML(t *testing.T) {
 	text := string(generated(t, "federation-control-plane", "values.yaml"))
 	assert.Contains(t, text, `
-# The federation's DNS zone, and the provider that has it.
+# The federation's DNS zone, and the provider that hosts it.
 dns:
   # -- Name of the zone`)
 	assert.Contains(t, text, "    sidecar.istio.io/inject: \"false\"\n")

@@ -58,7 +58,7 @@ var templateError = regexp.MustCompile(`(?s)^template: ` + regexp.QuoteMeta(temp
 
 // Render gives the CoreDNS configuration of the federation: server blocks, ending in one line break. The text is a Go template with those of
 // sprig's functions that give the same for the same (no environment, no time, no chance); its dot is f, normalised, so that .Zone and
-// .ClusterDomain have no trailing dot, with the method .Nearest. "" stands for DefaultTemplate.
+// .ClusterDomain have no trailing dot, with the method .Nearest. "" means DefaultTemplate.
 func Render(f Federation, text string) (string, error) {
 	f, err := f.normalise()
 	if err != nil {

@@ -29,11 +29,11 @@ type Federation struct {
 	Zone string
 	// Nameservers that answer for the zone, "ip" or "ip:port"; empty where the zone is public.
 	Nameservers []string
-	// ClusterDomain is the DNS domain of the member; empty stands for "cluster.local".
+	// ClusterDomain is the DNS domain of the member; empty means "cluster.local".
 	ClusterDomain string
 	// MemberZone and MemberRegion are the member's topology, the values of its nodes' labels; empty where they have none.
 	MemberZone, MemberRegion string
-	// FallbackPort is the loopback port of the second CoreDNS block, see FallbackPort; zero stands for FirstFallbackPort.
+	// FallbackPort is the loopback port of the second CoreDNS block, see FallbackPort; zero means FirstFallbackPort.
 	FallbackPort int
 }
 

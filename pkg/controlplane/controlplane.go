@@ -24,7 +24,7 @@ type Hook struct {
 	Host *kube.API
 	// Log tells each step to the person who reads the Job's output.
 	Log *slog.Logger
-	// Now is the time by which certificates age; nil stands for time.Now.
+	// Now is the time by which certificates age; nil means time.Now.
 	Now func() time.Time
 }
 

@@ -8,8 +8,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
@@ -65,4 +69,31 @@ func TestTeardownLetsMembersGo(t *testing.T) {
 	var clusters v1beta1.ClusterList
 	require.NoError(t, federation.List(t.Context(), &clusters))
 	require.Empty(t, clusters.Items)
+}
+
+// What a Helm that was killed left of its hooks goes with the release; another release's of the same name stays.
+func TestHooksOfAKilledHelm(t *testing.T) {
+	r := newRelease(t)
+	left := func(name, release string) []client.Object {
+		at := metav1.ObjectMeta{Namespace: r.namespace, Name: name, Labels: map[string]string{"app.kubernetes.io/instance": release}}
+		pod := corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "fedhook", Image: "fedhook"}}}
+		objects := []client.Object{
+			&batchv1.Job{ObjectMeta: at, Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{Spec: pod}}},
+			&rbacv1.RoleBinding{ObjectMeta: at, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name}},
+			&rbacv1.Role{ObjectMeta: at}, &corev1.Secret{ObjectMeta: at}, &corev1.ServiceAccount{ObjectMeta: at},
+		}
+		for _, object := range objects {
+			require.NoError(t, host.Create(t.Context(), object))
+		}
+		return objects
+	}
+	ours, theirs := left("fellowship-prepare", fellowship), left("fellowship-publish", "council")
+	require.NoError(t, r.cleanup())
+	for _, object := range ours {
+		err := host.Get(t.Context(), client.ObjectKeyFromObject(object), object)
+		require.True(t, apierrors.IsNotFound(err) || err == nil && object.GetDeletionTimestamp() != nil, "%T: %v", object, err)
+	}
+	for _, object := range theirs {
+		require.NoError(t, host.Get(t.Context(), client.ObjectKeyFromObject(object), object), "%T", object)
+	}
 }

@@ -181,6 +181,7 @@ func rules(phase string) []rbacv1.PolicyRule {
 		rule("", "configmaps", nameservers, "delete"),
 		rule("", "secrets", logins, "delete"),
 	}
+	hooks := []string{fellowship + "-prepare", fellowship + "-publish", fellowship + "-teardown"}
 	return map[string][]rbacv1.PolicyRule{
 		"prepare":  slices.Concat(certs, login, dns, etcd, []rbacv1.PolicyRule{rule("", "configmaps", []string{fellowship + "-federation"}, "get")}),
 		"publish":  slices.Concat(publish, removed, etcd),
@@ -190,7 +191,11 @@ func rules(phase string) []rbacv1.PolicyRule {
 			rule("", "secrets", append(certificates, append(logins, kubeconfig, fellowship+"-"+dnsProvider)...), "get", "delete"),
 			rule("", "secrets", []string{registrars}, "get", "patch", "delete"),
 			rule("", "configmaps", nameservers, "get", "delete"),
-			rule("batch", "jobs", []string{fellowship + "-prepare", fellowship + "-publish", fellowship + "-teardown"}, "get", "delete"),
+			rule("batch", "jobs", hooks, "get", "delete"),
+			rule("", "secrets", hooks, "get", "delete"),
+			rule("", "serviceaccounts", hooks, "get", "delete"),
+			rule(rbacv1.GroupName, "roles", hooks, "get", "delete"),
+			rule(rbacv1.GroupName, "rolebindings", hooks, "get", "delete"),
 		},
 	}[phase]
 }

@@ -22,7 +22,7 @@ func certsCommand(o *options) *cobra.Command {
 and token.
 
 What is there and good is not touched. A certificate past two thirds of its life, or that lacks a name, is issued anew by the same CA. A CA is never
-replaced, since that makes every kubeconfig void: one that is broken or missing is an error that says what to do. A password or token is made anew when its Secret is deleted.`,
+replaced, since that invalidates every kubeconfig: one that is broken or missing is an error that says what to do. A password or token is made anew when its Secret is deleted.`,
 		Args: cobra.NoArgs,
 		RunE: o.controlPlane(func(ctx context.Context, hook controlplane.Hook) error { return hook.Certs(ctx) }),
 	}
@@ -31,12 +31,12 @@ replaced, since that makes every kubeconfig void: one that is broken or missing 
 func dnsCommand(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use:   "dns",
-		Short: "Ensure the configuration of the DNS provider, and see whether its zone may be written",
+		Short: "Ensure the DNS provider's configuration, and check that its zone may be written",
 		Long: `dns ensures Secret <federation>-dns-provider, which the controller manager reads: the provider's configuration, and the files that it names. It comes from dns.existingSecret,
 dns.config or the values of the provider.
 
-A configuration that cannot be read is an error with the line and the keys that there are. Then the provider is asked for the zone, and a record is written, read and deleted in it:
-if that fails, dns.check says whether it is a warning (warn), an error (strict), or is not tried (off). The controller manager does the same with its own identity, which may be
+A configuration that cannot be read is an error with the line and the known keys. Then the provider is asked for the zone, and a record is written, read and deleted in it. If that
+fails, dns.check says whether it is a warning (warn) or an error (strict); with off it is not tried. The controller manager tries the same with its own identity, which may be
 another.`,
 		Args: cobra.NoArgs,
 		RunE: o.controlPlane(func(ctx context.Context, hook controlplane.Hook) error { return hook.DNS(ctx) }),
@@ -59,12 +59,12 @@ func publishCommand(o *options) *cobra.Command {
 		Use:   "publish",
 		Short: "Publish the addresses of the federation's API and DNS, and the administrator's kubeconfig",
 		Long: `publish finds out where the federation's API is reached, for which it waits as long as apiServer.service.addressTimeoutSeconds says, and writes that into the serving
-certificate and into Secret <federation>-kubeconfig. Without an address it publishes the one in the cluster, and says so. Where the federation runs a DNS of its own, the address of that
-goes into ConfigMap <federation>-nameservers, within the same time; and its pods are replaced when they are older than their certificate, as the API server's are when they are older
-than their tokens. What there was for a DNS, a password or a token that is no more is removed.
+certificate and into Secret <federation>-kubeconfig. Without an address it publishes the one in the cluster, and says so. If the federation runs its own DNS, the address of that
+goes into ConfigMap <federation>-nameservers, within the same time, and pods of the DNS that are older than their certificate are replaced, as are pods of the API server that are
+older than their tokens. For a CoreDNS of yours, what its key coredns-endpoints names goes there. What was made for a DNS, a password or a token that is no longer used is removed.
 
-It never fails for lack of an address: the keeper publishes a late one, or you with this command. To have one for sure, set
-apiServer.service.advertiseAddress, or apiServer.service.type to NodePort. It fails when the API does not come up because etcd's claim does not bind, or the etcd that
+It never fails for lack of an address: the keeper publishes a late one, or you do with this command. To be sure of one, set apiServer.service.advertiseAddress and dns.nameservers, or
+set apiServer.service.type and dns.server.service.type to NodePort. It fails if the API does not come up because etcd's claim does not bind, or because the etcd that
 etcd.external.servers names does not answer.`,
 		Args: cobra.NoArgs,
 		RunE: o.controlPlane(func(ctx context.Context, hook controlplane.Hook) error {
@@ -79,12 +79,12 @@ etcd.external.servers names does not answer.`,
 func teardownCommand(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use:   "teardown",
-		Short: "Let the members go that are still joined, before the control plane is uninstalled",
-		Long: `teardown lets every member go that is still joined: its Cluster, its DNS entries, the federation's account and role in it, and, where the Cluster's unjoinPolicy is
+		Short: "Let go of the members that are still joined, before the control plane is uninstalled",
+		Long: `teardown lets go of every member that is still joined: its Cluster, its DNS entries, the federation's account and role in it, and, where the Cluster's unjoinPolicy is
 Delete, what the federation put there. Then it removes the federation's records from a DNS zone that is not the chart's own.
 
 It is best effort: a member that does not answer, or a federation whose API is gone, is a warning that says what was left where and how to remove it by hand.
-With teardown.strict it is an error in the end. Releases of members stay: uninstall them too.`,
+With teardown.strict it is an error at the end. Releases of members stay: uninstall them too.`,
 		Args: cobra.NoArgs,
 		RunE: o.controlPlane(func(ctx context.Context, hook controlplane.Hook) error { return hook.Teardown(ctx) }),
 	}
@@ -94,11 +94,11 @@ func cleanupCommand(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use:   "cleanup",
 		Short: "Remove what the hooks made, after the control plane is uninstalled",
-		Long: `cleanup deletes what the hooks made in the release's namespace, by a fixed table of names: the Secrets with certificates, keys, CAs, kubeconfigs, password, token and the configuration of the
-DNS provider, ConfigMap <federation>-nameservers, and the federation's key in Secret federation-registrars. What is gone already is well, what another release made stays with a
-warning.
+		Long: `cleanup deletes what the hooks made in the release's namespace, by a fixed table of names: the Secrets with certificates, keys, CAs, kubeconfigs, password, token and the
+configuration of the DNS provider, ConfigMap <federation>-nameservers, and the federation's key in Secret federation-registrars. What is already gone is fine; what another release
+made stays, with a warning.
 
-The CAs go with it, so every kubeconfig of the federation is void from then on. Never run it on a federation that is to live on.`,
+The CAs go too, so every kubeconfig of the federation is invalid from then on. Never run it on a federation that you want to keep.`,
 		Args: cobra.NoArgs,
 		RunE: o.controlPlane(func(ctx context.Context, hook controlplane.Hook) error { return hook.Cleanup(ctx) }),
 	}

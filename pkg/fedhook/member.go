@@ -13,9 +13,9 @@ import (
 func joinCommand(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use:   "join",
-		Short: "Join a cluster to its federation, or mend what an earlier join left",
+		Short: "Join a cluster to its federation, or repair an earlier join",
 		Long: `join makes a cluster a member of its federation: an account in the member, its credentials in the host cluster, the Cluster in the federation, and the member's DNS.
-It checks everything before it writes anything, and waits until the federation finds the cluster Ready. Run again it repairs.`,
+It checks everything before it writes anything, and waits until the federation finds the cluster Ready. Running it again repairs what is not as it should be.`,
 		Args: cobra.NoArgs,
 		RunE: o.member(func(ctx context.Context, hook member.Hook) error { return hook.Join(ctx) }),
 	}
@@ -25,8 +25,8 @@ func unjoinCommand(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use:   "unjoin",
 		Short: "Let a cluster go from its federation",
-		Long: `unjoin takes back what join made, in the federation, the member and the host cluster. What is gone already is well; what cannot be reached is left with a
-warning that says where it is and how to remove it by hand, and makes unjoin fail only with unjoin.strict.`,
+		Long: `unjoin takes back what join made, in the federation, the member and the host cluster. What is already gone is fine. What cannot be reached stays, with a
+warning that says where it is and how to remove it by hand; only with unjoin.strict does that make unjoin fail.`,
 		Args: cobra.NoArgs,
 		RunE: o.member(func(ctx context.Context, hook member.Hook) error { return hook.Unjoin(ctx) }),
 	}

@@ -83,8 +83,8 @@ func newCommand(o *options) *cobra.Command {
 		Short: "Does the work of the hooks of the charts federation-control-plane and federation-member",
 		Long: `fedhook does the work of the hooks of the charts federation-control-plane and federation-member.
 
-Every command ensures a state: run twice it changes nothing, and killed half-way it is finished by the next run. So a hook that failed can be run by hand,
-with a kubeconfig of the host cluster and the values of the release:
+Every command ensures a state: run twice it changes nothing, and if it is killed half-way the next run finishes it. So a hook that failed can be
+run by hand, with a kubeconfig of the host cluster and the values of the release:
 
   helm -n federation-system get values --all -o yaml gondor > values.yaml
   fedhook unjoin --release gondor --namespace federation-system --values values.yaml`,
@@ -108,8 +108,8 @@ with a kubeconfig of the host cluster and the values of the release:
 	flags.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig of the host cluster (default: the pod's service account, else $KUBECONFIG, else ~/.kube/config)")
 	flags.StringVar(&o.context, "context", "", "context of that kubeconfig")
 	flags.DurationVar(&o.timeout, "timeout", 4*time.Minute, "time after which the command gives up, whatever it waits for")
-	flags.StringVar(&o.terminationLog, "termination-log", terminationLog, "file for the sentence that says why the command failed; passed over where it is not")
-	flags.BoolVarP(&o.verbose, "verbose", "v", false, "tell also what was found good and left as it is")
+	flags.StringVar(&o.terminationLog, "termination-log", terminationLog, "file to write the failure message to; ignored if it does not exist")
+	flags.BoolVarP(&o.verbose, "verbose", "v", false, "also log what needed no change")
 	root.AddCommand(
 		prepareCommand(o), certsCommand(o), dnsCommand(o), bootstrapCommand(o), publishCommand(o), keepCommand(o), teardownCommand(o), cleanupCommand(o),
 		basicAuthProxyCommand(o), joinCommand(o), unjoinCommand(o), statusCommand(o), generateCommand(o), versionCommand(o),

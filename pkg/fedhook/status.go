@@ -24,10 +24,10 @@ func statusCommand(o *options) *cobra.Command {
 your kubeconfig reaches the host cluster, with the namespace of the control plane:
 
   fedhook status -n federation-system
-  fedhook status -n federation-system --check    fails with one sentence if anything is not well
+  fedhook status -n federation-system --check    fails with one sentence if anything is wrong
 
-Not well are an API that is not ready, a member that is not Ready or whose own DNS could not be told of the federation, and a certificate that is missing, has expired, or has less than a sixth of its life left
-(they are renewed when a third is left).`,
+Wrong are an API that is not ready, a member that is not Ready or whose own DNS could not be configured, and a certificate that is missing, has expired, or has less than a sixth of its
+life left (they are renewed when a third is left).`,
 		Args: cobra.NoArgs,
 		RunE: o.run(func(ctx context.Context) error {
 			if !slices.Contains(status.Formats, format) {
@@ -51,7 +51,7 @@ Not well are an API that is not ready, a member that is not Ready or whose own D
 			return nil
 		}),
 	}
-	command.Flags().BoolVar(&check, "check", false, "exit with 1 and say why if anything is not well")
+	command.Flags().BoolVar(&check, "check", false, "exit with 1 and say why if anything is wrong")
 	command.Flags().StringVarP(&format, "output", "o", status.Formats[0], "format: "+strings.Join(status.Formats, ", "))
 	return command
 }

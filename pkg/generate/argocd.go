@@ -13,9 +13,9 @@ import (
 
 // ArgoCD says what of an Argo CD the Applications are for.
 type ArgoCD struct {
-	// Destination is the host cluster's name in Argo CD; empty stands for the context's, or in-cluster where there is none.
+	// Destination is the host cluster's name in Argo CD; empty means the context's, or in-cluster where there is none.
 	Destination string
-	// Repository and Revision are where Argo CD finds the charts in Git; empty stand for those of the charts themselves. Charts in a registry need neither.
+	// Repository and Revision are where Argo CD finds the charts in Git; empty means those of the charts themselves. Charts in a registry need neither.
 	Repository, Revision string
 }
 

@@ -47,7 +47,7 @@ var flags = []flag{
 	{name: "apiserver-arg-overrides", on: onInit, values: []string{"apiServer.argOverrides"}, special: arguments("kube-apiserver", retiredFromAPIServer)},
 	{name: "apiserver-enable-basic-auth", on: onInit, boolean: true, values: []string{"apiServer.basicAuth.enabled"}},
 	{name: "apiserver-enable-token-auth", on: onInit, boolean: true, values: []string{"apiServer.tokenAuth.enabled"}},
-	{name: "api-server-service-type", on: onInit, values: []string{"apiServer.service.type"}, parse: oneOf("LoadBalancer", "NodePort")},
+	{name: "api-server-service-type", on: onInit, values: []string{"apiServer.service.type"}, special: serviceType},
 	{name: "api-server-port", on: onInit, values: []string{"apiServer.service.nodePort"}, parse: port},
 	{name: "api-server-advertise-address", on: onInit, values: []string{"apiServer.service.advertiseAddress"}},
 	{name: "etcd-servers", on: onInit, values: []string{"etcd.external.servers"}, special: etcdServers},

@@ -20,7 +20,7 @@ type Federation struct {
 	HostContext string
 	// Members are the clusters to join, in order.
 	Members []Member
-	// Kubeconfig is the path of the kubeconfig; empty stands for the usual ones.
+	// Kubeconfig is the path of the kubeconfig; empty means the usual ones.
 	Kubeconfig string
 }
 
@@ -28,7 +28,7 @@ type Federation struct {
 type Member struct {
 	// Name in the federation, and the context of the kubeconfig.
 	Name, Context string
-	// Server is the address of its API as the host cluster sees it, "https://host:port"; empty stands for the kubeconfig's.
+	// Server is the address of its API as the host cluster sees it, "https://host:port"; empty means the kubeconfig's.
 	Server string
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"helm.sh/helm/v3/pkg/chart"
 
+	"github.com/fedhelm/fedhelm/pkg/dnsprovider"
 	"github.com/fedhelm/fedhelm/pkg/dnsprovider/ini"
 )
 
@@ -189,6 +190,19 @@ func arguments(component string, retired map[string]string) func(t *translation)
 		}
 		return nil
 	}
+}
+
+// serviceType translates --api-server-service-type. Where it is NodePort there are no load balancers for the chart's own DNS either, which kubefed did not have.
+func serviceType(t *translation) error {
+	given, err := oneOf("LoadBalancer", "NodePort")(t.given)
+	if err != nil {
+		return err
+	}
+	t.set(given)
+	if given == "NodePort" && t.command.flag("dns-provider", dnsprovider.CoreDNS) == dnsprovider.CoreDNS && t.command.flag("dns-provider-config", "") == "" {
+		t.release.values.set("dns.server.service.type", given, "--"+t.flag.name)
+	}
+	return nil
 }
 
 // image is the name of a container image in its parts, empty those that are not given.

@@ -20,7 +20,7 @@ import (
 type Choice struct {
 	// Source names the kubeconfig for a person: "Secret federation-system/gondor-kubeconfig".
 	Source string
-	// Context to use; empty stands for the one named like Cluster, as in `kubefed join`, else for the only one.
+	// Context to use; empty means the one named like Cluster, as in `kubefed join`, or else the only one.
 	Context string
 	// Cluster is the name that the cluster is to have in the federation.
 	Cluster string

@@ -7,7 +7,7 @@ import (
 	"github.com/fedhelm/fedhelm/pkg/memberdns"
 )
 
-// modeAuto of the value clusterDNS.mode stands for the one that is found.
+// modeAuto of the value clusterDNS.mode means the one that is found.
 const modeAuto = "auto"
 
 // memberDNS is the member's DNS, which is to know the federation as far as the Cluster that is there (nil for none) and the values tell the member's topology.

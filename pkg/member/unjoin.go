@@ -38,6 +38,7 @@ func (h Hook) Unjoin(ctx context.Context) error {
 		u.findMember,
 		l.EnsureFederatedObjectsGone,
 		l.EnsureClusterDNSGone,
+		u.EnsureJoinRoleGone,
 		u.noteLeft,
 		l.EnsureAccountGone,
 		u.EnsureCredentialsGone,
@@ -443,12 +444,22 @@ func (u *unjoin) noteLeft(ctx context.Context) {
 	}
 }
 
-// EnsureFailedJoinGone deletes the Job of a join that failed, which Helm leaves.
+// EnsureFailedJoinGone deletes what is left of a join that failed, or was killed with Helm.
 func (u *unjoin) EnsureFailedJoinGone(ctx context.Context) {
 	err := u.onHost(ctx, func(ctx context.Context) error {
-		return kube.DeleteHookJobs(ctx, u.host, u.Namespace, u.Release, u.Release+"-join")
+		return kube.DeleteHooks(ctx, u.host, u.Namespace, u.Release, u.Release+"-join")
 	})
 	if err != nil {
+		u.leave(err)
+	}
+}
+
+// EnsureJoinRoleGone deletes the role in the whole cluster that a killed join of the host cluster itself may have left. Only the federation's account may do that.
+func (u *unjoin) EnsureJoinRoleGone(ctx context.Context) {
+	if !u.Values.Credentials.InCluster || u.leaving.member == nil {
+		return
+	}
+	if err := kube.DeleteClusterHook(ctx, u.leaving.member, u.Release, u.Namespace+"-"+u.Release+"-join"); err != nil {
 		u.leave(err)
 	}
 }

@@ -366,7 +366,9 @@ func (r *release) account(action string) *rest.Config {
 		{APIGroups: []string{rbacv1.GroupName}, Resources: []string{"roles", "rolebindings"}, ResourceNames: []string{h.secretName()}, Verbs: write},
 	}
 	if action == "unjoin" {
-		rules = append(rules, rbacv1.PolicyRule{APIGroups: []string{"batch"}, Resources: []string{"jobs"}, ResourceNames: []string{r.name + "-join"}, Verbs: []string{"get", "delete"}})
+		for group, resources := range map[string][]string{"": {"secrets", "serviceaccounts"}, "batch": {"jobs"}, rbacv1.GroupName: {"roles", "rolebindings"}} {
+			rules = append(rules, rbacv1.PolicyRule{APIGroups: []string{group}, Resources: resources, ResourceNames: []string{r.name + "-join"}, Verbs: []string{"get", "delete"}})
+		}
 	}
 	at := metav1.ObjectMeta{Namespace: r.namespace, Name: name}
 	for _, obj := range []client.Object{

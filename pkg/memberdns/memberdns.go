@@ -64,7 +64,7 @@ type Member struct {
 	API *kube.API
 	// Federation as the member's DNS is to know it, see Facts.For; its FallbackPort is found here.
 	Federation clusterdns.Federation
-	// Template of the CoreDNS text; empty stands for the built-in one.
+	// Template of the CoreDNS text; empty means the built-in one.
 	Template string
 	// Owner names a ClusterRole of the member with which go the objects of a trial that was killed; they go with none if there is no such role.
 	Owner string

@@ -109,7 +109,7 @@ type Viewer struct {
 	Namespace string
 	// InCluster says that the viewer runs in the host cluster, where the API's address there is the nearest.
 	InCluster bool
-	// Now is the time by which certificates age; nil stands for time.Now.
+	// Now is the time by which certificates age; nil means time.Now.
 	Now func() time.Time
 }
 

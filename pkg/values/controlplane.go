@@ -16,7 +16,7 @@ const (
 type ControlPlane struct {
 	// Set by a parent chart for all its charts.
 	Global Global `json:"global"`
-	// For parent charts that turn this one on and off; read by nothing here.
+	// For parent charts that turn this one on and off; this chart does not read it.
 	Enabled *bool `json:"enabled,omitempty"`
 	// Names of image pull Secrets for every pod.
 	ImagePullSecrets []string `json:"imagePullSecrets"`
@@ -30,7 +30,7 @@ type ControlPlane struct {
 	CommonAnnotations map[string]string `json:"commonAnnotations"`
 	// DNS domain of the host cluster.
 	ClusterDomain string `json:"clusterDomain" jsonschema:"minLength=1"`
-	// The federation's DNS zone, and the provider that has it.
+	// The federation's DNS zone, and the provider that hosts it.
 	DNS DNS `json:"dns"`
 	// The federation's API: a stock kube-apiserver.
 	APIServer APIServer `json:"apiServer"`
@@ -70,15 +70,15 @@ type APIServer struct {
 
 // BasicAuth is the proxy beside the API server that takes names and passwords.
 type BasicAuth struct {
-	// Whether the API may be used with a name and a password, for debugging (kubefed's --apiserver-enable-basic-auth). kube-apiserver lost that in 1.19: a proxy beside it takes them, at
-	// a port of its own.
+	// Whether the API may be used with a name and a password, for debugging (kubefed's --apiserver-enable-basic-auth). kube-apiserver has not had that since 1.19: a proxy beside it checks
+	// them, at a port of its own.
 	Enabled bool `json:"enabled"`
 	// Port of the API server's Service that leads to the proxy.
 	Port int32 `json:"port" jsonschema:"minimum=1,maximum=65535"`
 	// Its port on every node, with service types NodePort and LoadBalancer; 0 lets Kubernetes choose.
 	NodePort int32 `json:"nodePort" jsonschema:"minimum=0,maximum=65535"`
 	// Name of a Secret in the release's namespace with an htpasswd file of bcrypt hashes in key auth: each of its users is an administrator. What its keys username and password hold, if it
-	// has them, goes into the administrator's kubeconfig. Empty stands for Secret `<federation>-apiserver-basic-auth`, which is made, and made anew when it is deleted.
+	// has them, goes into the administrator's kubeconfig. Empty means Secret `<federation>-apiserver-basic-auth`, which the hooks make, and make anew when it is deleted.
 	ExistingSecret string `json:"existingSecret"`
 	// Requests and limits of the proxy's container.
 	Resources corev1.ResourceRequirements `json:"resources"`
@@ -89,26 +89,26 @@ type TokenAuth struct {
 	// Whether the API may be used with a token that does not end, for debugging (kubefed's --apiserver-enable-token-auth).
 	Enabled bool `json:"enabled"`
 	// Name of a Secret in the release's namespace with a file for kube-apiserver's --token-auth-file in key token.csv. What its key token holds, if it has it, goes into the administrator's
-	// kubeconfig. Empty stands for Secret `<federation>-apiserver-token`, which is made, and made anew when it is deleted.
+	// kubeconfig. Empty means Secret `<federation>-apiserver-token`, which the hooks make, and make anew when it is deleted.
 	ExistingSecret string `json:"existingSecret"`
 }
 
 // Service is the Service in front of the API server.
 type Service struct {
-	// LoadBalancer (kubefed's default), NodePort or ClusterIP.
+	// LoadBalancer (kubefed's default), NodePort or ClusterIP. The chart's own DNS has a Service and a type of its own, dns.server.service.type.
 	Type string `json:"type" jsonschema:"enum=LoadBalancer,enum=NodePort,enum=ClusterIP"`
 	// Port of the Service.
 	Port int32 `json:"port" jsonschema:"minimum=1,maximum=65535"`
 	// Port on every node, with types NodePort and LoadBalancer; 0 lets Kubernetes choose (kubefed's --api-server-port).
 	NodePort int32 `json:"nodePort" jsonschema:"minimum=0,maximum=65535"`
-	// Address to publish for the API, an IP or a host name; with type NodePort else the address of a node
-	// that runs the API server, with LoadBalancer the load balancer's (kubefed's --api-server-advertise-address).
+	// Address to publish for the API, an IP or a host name (kubefed's --api-server-advertise-address). Empty means the load balancer's, or with type NodePort that of a node which
+	// runs the API server.
 	AdvertiseAddress string `json:"advertiseAddress"`
 	// Annotations of the Service, for the cloud's load balancer.
 	Annotations map[string]string `json:"annotations"`
 	// Class of the load balancer.
 	LoadBalancerClass string `json:"loadBalancerClass"`
-	// Client ranges the load balancer lets in, as CIDRs.
+	// Client ranges the load balancer lets in, as CIDRs; empty means everybody who reaches it.
 	LoadBalancerSourceRanges []string `json:"loadBalancerSourceRanges"`
 	// Seconds to wait for the addresses of load balancers, this one's and the DNS's, before the address in the cluster is published instead; the keeper publishes later ones.
 	AddressTimeoutSeconds int32 `json:"addressTimeoutSeconds" jsonschema:"minimum=0,maximum=240"`
@@ -129,7 +129,7 @@ type Persistence struct {
 	Enabled bool `json:"enabled"`
 	// Size of the claim (kubefed's --etcd-pv-capacity).
 	Size string `json:"size" jsonschema:"pattern=^[0-9]+(\\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?$"`
-	// Storage class of the claim; empty stands for the cluster's default, "-" for none (kubefed's --etcd-pv-storage-class).
+	// Storage class of the claim; empty means the cluster's default, "-" means none (kubefed's --etcd-pv-storage-class).
 	StorageClass string `json:"storageClass"`
 	// Name of a claim to use instead of the chart's own.
 	ExistingClaim string `json:"existingClaim"`
@@ -144,13 +144,13 @@ type ControllerManager struct {
 	ServiceAccountAnnotations map[string]string `json:"serviceAccountAnnotations"`
 	// Time between two health checks of a member.
 	ClusterMonitorPeriod string `json:"clusterMonitorPeriod" jsonschema:"pattern=^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$"`
-	// Failed checks in a row until a member is taken to be not ready or offline.
+	// Failed checks in a row after which a member counts as not ready or offline.
 	ClusterFailureThreshold int32 `json:"clusterFailureThreshold" jsonschema:"minimum=1"`
-	// Good checks in a row until it is taken to be ready again.
+	// Good checks in a row after which it counts as ready again.
 	ClusterSuccessThreshold int32 `json:"clusterSuccessThreshold" jsonschema:"minimum=1"`
-	// Types that are federated besides the defaults, each as group/version/resource, such as example.com/v1/rings; custom resources must be defined in the federation and in the members.
+	// Types to federate besides the defaults, each as group/version/resource, such as example.com/v1/rings; custom resources must be defined in the federation and in the members.
 	FederatedTypes []string `json:"federatedTypes"`
-	// Whether an object that is in a member already is taken over by the federated object of its name, as in v1; else it is left alone, and the conflict reported.
+	// Whether an object that a member already has is taken over by the federated object of that name, as in v1; otherwise it is left alone, and the conflict is reported.
 	AdoptResources bool `json:"adoptResources"`
 	// How long the deletion of a federated object waits for a member that is away.
 	ForceAfter string `json:"forceAfter" jsonschema:"pattern=^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$"`
@@ -158,9 +158,9 @@ type ControllerManager struct {
 
 // Keeper is the CronJob that keeps the federation going.
 type Keeper struct {
-	// Whether the keeper runs; without it certificates are renewed by `helm upgrade` only.
+	// Whether the keeper runs; without it certificates are renewed, and changed addresses published, by `helm upgrade` only.
 	Enabled bool `json:"enabled"`
-	// When it runs, in cron's format.
+	// When it runs, in cron's format. It is how long a changed address of a load balancer may go unnoticed.
 	Schedule string `json:"schedule" jsonschema:"minLength=6"`
 }
 
@@ -168,7 +168,8 @@ type Keeper struct {
 type Teardown struct {
 	// Whether members that are still joined are let go. Without it, uninstall the members first.
 	Enabled bool `json:"enabled"`
-	// Whether a member that cannot be let go makes `helm uninstall` fail.
+	// Whether a member that cannot be let go, or DNS records that cannot be removed, make `helm uninstall` fail. Leave it unset where the DNS provider's identity is the pod's own, which
+	// the hooks do not have.
 	Strict bool `json:"strict"`
 }
 

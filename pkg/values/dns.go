@@ -13,25 +13,27 @@ import (
 	"github.com/fedhelm/fedhelm/pkg/dnsprovider/ini"
 )
 
-// DNS is the federation's zone, which the members' cluster DNS is told of, and the provider that has it. How a provider is reached is given by its block, by config or by
+// DNS is the federation's zone, which the members' cluster DNS is told of, and the provider that hosts it. How a provider is reached is given by its block, by config or by
 // existingSecret.
 type DNS struct {
-	// Name of the zone; the trailing dot may be left out (kubefed's --dns-zone-name).
+	// Name of the zone; the trailing dot may be left out (kubefed's --dns-zone-name). With the chart's own DNS choose a name that nobody else serves and that no other federation of the
+	// same members uses: the members send every query below it to this DNS.
 	ZoneName string `json:"zoneName" jsonschema:"minLength=1,maxLength=180,pattern=^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\\.?$"`
-	// Who has the zone: coredns, google-clouddns, aws-route53, rfc2136, azure, webhook, or none for a federation without DNS records (kubefed's --dns-provider). With coredns and
-	// nothing more the chart runs a CoreDNS of its own.
+	// Provider that hosts the zone: coredns, google-clouddns, aws-route53, rfc2136, azure, webhook, or none for a federation without DNS records (kubefed's --dns-provider). With coredns and
+	// no CoreDNS of yours the chart runs its own.
 	Provider string `json:"provider" jsonschema:"enum=coredns,enum=google-clouddns,enum=aws-route53,enum=rfc2136,enum=azure,enum=webhook,enum=none"`
 	// The provider's configuration as v1 had it, an INI file with section [Global]: `--set-file dns.config=…` (kubefed's --dns-provider-config).
 	Config string `json:"config"`
-	// Name of a Secret in the release's namespace with that file in key provider.conf, and the files that it names in keys beside it.
+	// Name of a Secret in the release's namespace with that file in key provider.conf, and the files that it names in further keys.
 	ExistingSecret string `json:"existingSecret"`
-	// What happens before an install or upgrade when the provider does not answer, or the zone is not there or may not be written: warn goes on, strict fails, off does not look.
+	// What to do before an install or upgrade if the provider does not answer, or the zone is missing or may not be written: warn goes on with a warning, strict fails, off skips the check, and
+	// the controller manager's too. Leave it at warn where the identity is the pod's own, which the hooks do not have.
 	Check DNSCheck `json:"check"`
 	// With provider coredns: an etcd and CoreDNS of your own.
 	CoreDNS CoreDNSProvider `json:"coredns"`
-	// With provider google-clouddns; without credentials or a token the identity is the pod's own (workload identity).
+	// With provider google-clouddns. Without credentials or a token the controller manager's own identity is used (workload identity).
 	Google GoogleProvider `json:"google"`
-	// With provider aws-route53; without keys the identity is the pod's own (a role for its service account, or its node's).
+	// With provider aws-route53. Without keys the controller manager's own identity is used (its service account's role, or its node's).
 	AWS AWSProvider `json:"aws"`
 	// With provider rfc2136: name servers that take dynamic updates, such as BIND.
 	RFC2136 RFC2136Provider `json:"rfc2136"`
@@ -39,9 +41,10 @@ type DNS struct {
 	Azure AzureProvider `json:"azure"`
 	// With provider webhook: any other provider that has a webhook for external-dns.
 	Webhook WebhookProvider `json:"webhook"`
-	// Name servers of a zone that is not in public DNS, as `ip` or `ip:port`; the members' cluster DNS asks them. Empty stands for the chart's own DNS, where it runs one.
+	// Name servers of a zone that is not in public DNS, as `ip` or `ip:port`; the members' cluster DNS asks them. Empty means the chart's own DNS, where it runs one, or what
+	// key coredns-endpoints of the provider's configuration names.
 	Nameservers []string `json:"nameservers"`
-	// The chart's own DNS, which runs with provider coredns unless an etcd of yours is named.
+	// The chart's own DNS, which runs with provider coredns unless dns.config, dns.existingSecret or dns.coredns names a CoreDNS of yours.
 	Server DNSServer `json:"server"`
 }
 
@@ -63,7 +66,7 @@ type CoreDNSProvider struct {
 	EtcdEndpoints []string `json:"etcdEndpoints"`
 	// CA of its certificate, in PEM.
 	EtcdCA string `json:"etcdCA"`
-	// Certificate that it knows us by, in PEM.
+	// Client certificate to present to etcd, in PEM.
 	EtcdCertificate string `json:"etcdCertificate"`
 	// Key of that certificate, in PEM.
 	EtcdKey string `json:"etcdKey"`
@@ -71,17 +74,17 @@ type CoreDNSProvider struct {
 
 // GoogleProvider is a zone in Google Cloud DNS.
 type GoogleProvider struct {
-	// Project of the zone; empty stands for that of the credentials, or of the node.
+	// Project of the zone; empty means that of the credentials, or of the node.
 	ProjectID string `json:"projectID"`
 	// Key of a service account, the JSON file: `--set-file dns.google.credentials=…`.
 	Credentials string `json:"credentials"`
-	// URL that gives tokens, as v1 had it, instead of a key.
+	// URL to request tokens from, as in v1, instead of a key.
 	TokenURL string `json:"tokenURL"`
-	// What is posted to it.
+	// Body of that request.
 	TokenBody string `json:"tokenBody"`
-	// Name or id of the zone, where the project has several of the same DNS name.
+	// Name or ID of the zone, if the project has several of the same DNS name.
 	ZoneID string `json:"zoneID"`
-	// Which of a public and a private zone of the same name it is.
+	// public or private: which zone to use when two have the same name.
 	ZoneVisibility string `json:"zoneVisibility" jsonschema:"enum=,enum=public,enum=private"`
 	// URL of the API, if not Google's own.
 	EndpointURL string `json:"endpointURL" jsonschema:"pattern=^(https?://.+)?$"`
@@ -93,17 +96,17 @@ type AWSProvider struct {
 	AccessKeyID string `json:"accessKeyID"`
 	// Its secret.
 	SecretAccessKey string `json:"secretAccessKey"`
-	// Token of a session, where the key is a temporary one.
+	// Session token of a temporary key.
 	SessionToken string `json:"sessionToken"`
-	// Region that the API is asked in; empty stands for the pod's, or us-east-1. Outside the standard partition it is needed.
+	// Region to call the API in; empty means the pod's, or us-east-1. Outside the standard partition it is required.
 	Region string `json:"region"`
-	// ARN of a role to take on.
+	// ARN of a role to assume.
 	AssumeRole string `json:"assumeRole"`
-	// External ID that the role asks for.
+	// External ID to pass when assuming it.
 	ExternalID string `json:"externalID"`
-	// Id of the hosted zone, where the account has several of the same name.
+	// ID of the hosted zone, if the account has several of the same name.
 	ZoneID string `json:"zoneID"`
-	// Which of a public and a private zone of the same name it is.
+	// public or private: which zone to use when two have the same name.
 	ZoneVisibility string `json:"zoneVisibility" jsonschema:"enum=,enum=public,enum=private"`
 	// URL of the API, if not Amazon's own.
 	EndpointURL string `json:"endpointURL" jsonschema:"pattern=^(https?://.+)?$"`
@@ -113,13 +116,13 @@ type AWSProvider struct {
 type RFC2136Provider struct {
 	// Host names or addresses of the zone's primary name servers.
 	Servers []string `json:"servers"`
-	// Their port; 0 stands for 53.
+	// Their port; 0 means 53.
 	Port int32 `json:"port" jsonschema:"minimum=0,maximum=65535"`
-	// Name of the TSIG key; empty stands for updates that are not signed.
+	// Name of the TSIG key; empty means unsigned updates.
 	TSIGKeyName string `json:"tsigKeyName"`
 	// Secret of the key, in base64.
 	TSIGSecret string `json:"tsigSecret"`
-	// Algorithm of the key; empty stands for hmac-sha256.
+	// Algorithm of the key; empty means hmac-sha256.
 	TSIGAlgorithm string `json:"tsigAlgorithm" jsonschema:"enum=,enum=hmac-sha256,enum=hmac-sha224,enum=hmac-sha384,enum=hmac-sha512,enum=hmac-sha1"`
 }
 
@@ -131,13 +134,14 @@ type AzureProvider struct {
 	ResourceGroup string `json:"resourceGroup"`
 	// Tenant of the identity.
 	TenantID string `json:"tenantID"`
-	// Client ID of a service principal, or of the managed identity to choose.
+	// Client ID of a service principal, or of the managed identity to use.
 	ClientID string `json:"clientID"`
 	// Secret of the service principal.
 	ClientSecret string `json:"clientSecret"`
-	// Whether the identity is the node's.
+	// Whether to use the node's managed identity.
 	ManagedIdentity bool `json:"managedIdentity"`
-	// Whether the identity is the pod's own.
+	// Whether to use the controller manager's own identity. It needs controllerManager.podLabels `azure.workload.identity/use: "true"` and controllerManager.serviceAccountAnnotations
+	// `azure.workload.identity/client-id: <id>` too.
 	WorkloadIdentity bool `json:"workloadIdentity"`
 	// Whether the zone is public, the default, or private.
 	ZoneVisibility string `json:"zoneVisibility" jsonschema:"enum=,enum=public,enum=private"`

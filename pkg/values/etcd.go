@@ -8,16 +8,16 @@ import (
 
 // ExternalEtcd is an etcd that somebody else runs, in place of the chart's own.
 type ExternalEtcd struct {
-	// URLs of its servers, all https:// or all http:// (kubefed's --etcd-servers). With any given the chart runs no etcd of its own; empty stands for that one.
+	// URLs of its servers, all https:// or all http:// (kubefed's --etcd-servers). With any given the chart runs no etcd of its own; empty means that one.
 	Servers []string `json:"servers"`
-	// Prefix of the federation's keys in it; empty stands for `/federation/<federation>`, so that federations can share an etcd with each other and with the API servers of clusters.
+	// Prefix of the federation's keys in it; empty means `/federation/<federation>`, so that federations can share an etcd with each other and with the API servers of clusters.
 	Prefix string `json:"prefix" jsonschema:"pattern=^(/[-._a-zA-Z0-9]+)*$"`
-	// Name of a Secret in the release's namespace with what https takes: ca.crt, the CA of the servers' certificates, and tls.crt and tls.key, the certificate that they know
-	// kube-apiserver by, and its key.
+	// Name of a Secret in the release's namespace with what https needs: ca.crt, the CA of the servers' certificates, and tls.crt and tls.key, the client certificate to present to
+	// them, and its key.
 	ExistingSecret string `json:"existingSecret"`
-	// CA of the servers' certificates, in PEM: with certificate and key it stands for the Secret.
+	// CA of the servers' certificates, in PEM; with certificate and key, instead of the Secret.
 	CA string `json:"ca"`
-	// Certificate that they know kube-apiserver by, in PEM.
+	// Client certificate to present to them, in PEM.
 	Certificate string `json:"certificate"`
 	// Key of that certificate, in PEM.
 	Key string `json:"key"`

@@ -4,7 +4,7 @@ package values
 type Member struct {
 	// Set by a parent chart for all its charts.
 	Global Global `json:"global"`
-	// For parent charts that turn this one on and off; read by nothing here.
+	// For parent charts that turn this one on and off; this chart does not read it.
 	Enabled *bool `json:"enabled,omitempty"`
 	// Names of image pull Secrets for every pod.
 	ImagePullSecrets []string `json:"imagePullSecrets"`
@@ -16,18 +16,18 @@ type Member struct {
 	CommonLabels map[string]string `json:"commonLabels"`
 	// Annotations added to every object.
 	CommonAnnotations map[string]string `json:"commonAnnotations"`
-	// Name of the cluster in the federation, an RFC 1035 label; empty stands for the release's name.
+	// Name of the cluster in the federation, an RFC 1035 label; empty means the release's name.
 	ClusterName string `json:"clusterName" jsonschema:"maxLength=40,pattern=^([a-z]([-a-z0-9]*[a-z0-9])?)?$"`
-	// Name of the federation to join; empty stands for the only one in the release's namespace.
+	// Name of the federation to join; empty means the only one in the release's namespace.
 	Federation string `json:"federation" jsonschema:"maxLength=40,pattern=^([a-z]([-a-z0-9]*[a-z0-9])?)?$"`
 	// How fedhook reaches the member to join it. With nothing given, the Secret `<cluster>-kubeconfig` is used.
 	Credentials Credentials `json:"credentials"`
 	// What the federation is in the member.
 	ServiceAccount ServiceAccount `json:"serviceAccount"`
 	// Name of the Secret that keeps the credentials the federation uses from then on, an RFC 1123 subdomain;
-	// empty stands for `<cluster>-federation-credentials` (kubefed's --secret-name).
+	// empty means `<cluster>-federation-credentials` (kubefed's --secret-name).
 	SecretName string `json:"secretName" jsonschema:"maxLength=253,pattern=^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*)?$"`
-	// Address of the member's API as the host cluster sees it, `https://host:port`; empty stands for the kubeconfig's.
+	// Address of the member's API as the host cluster sees it, `https://host:port`; empty means the kubeconfig's.
 	Server string `json:"server" jsonschema:"pattern=^(https://.+)?$"`
 	// Clients the address is for, as a CIDR.
 	ClientCIDR string `json:"clientCIDR" jsonschema:"pattern=^[0-9a-fA-F:.]+/[0-9]+$"`
@@ -35,9 +35,9 @@ type Member struct {
 	Labels map[string]string `json:"labels"`
 	// Annotations of the Cluster object.
 	Annotations map[string]string `json:"annotations"`
-	// Region of the cluster; empty stands for its nodes' topology labels.
+	// Region of the cluster; empty means that of its nodes' topology labels.
 	Region string `json:"region"`
-	// Zones of the cluster; empty stands for its nodes' topology labels.
+	// Zones of the cluster; empty means those of its nodes' topology labels.
 	Zones []string `json:"zones"`
 	// What the member's own DNS is told of the federation.
 	ClusterDNS ClusterDNS `json:"clusterDNS"`
@@ -51,13 +51,13 @@ type Member struct {
 
 // Credentials is how fedhook reaches the member; one of kubeconfig, existingSecret and inCluster.
 type Credentials struct {
-	// A kubeconfig, self-contained: `--set-file credentials.kubeconfig=…`.
+	// A self-contained kubeconfig: `--set-file credentials.kubeconfig=…`. It stays in the release's values, which Helm keeps in a Secret.
 	Kubeconfig string `json:"kubeconfig"`
 	// Name of a Secret with a kubeconfig, in the release's namespace.
 	ExistingSecret string `json:"existingSecret"`
 	// Key of the kubeconfig in that Secret.
 	Key string `json:"key" jsonschema:"minLength=1,maxLength=253,pattern=^[-._a-zA-Z0-9]+$"`
-	// Context of the kubeconfig; empty stands for the one named like the cluster, else for the only one (kubefed's --cluster-context).
+	// Context of the kubeconfig; empty means the one named like the cluster, or else the only one (kubefed's --cluster-context).
 	Context string `json:"context"`
 	// The host cluster joins its own federation; no kubeconfig is needed.
 	InCluster bool `json:"inCluster"`
@@ -65,19 +65,19 @@ type Credentials struct {
 
 // ServiceAccount is what the federation is in the member.
 type ServiceAccount struct {
-	// Whether the federation gets a service account of its own in the member. Without, it uses the given credentials themselves for as long as they are good, and has neither account nor
-	// role nor namespace there (kubefed's --credentials-kubeconfig).
+	// Whether the federation gets a service account of its own in the member. Without it the federation uses the given credentials themselves for as long as they are valid, and has no
+	// account, role or namespace there (kubefed's --credentials-kubeconfig).
 	Create bool `json:"create"`
 }
 
 // ClusterDNS is what the member's kube-dns or CoreDNS is told.
 type ClusterDNS struct {
-	// Where it is written: auto finds out, kube-dns merges into its ConfigMap, coredns-custom writes a key of its own, coredns a marked block of the
-	// Corefile, none leaves the member's DNS alone.
+	// Where it is written: auto finds out, and on EKS and OpenShift only logs what to add by hand; kube-dns merges into its ConfigMap; coredns-custom writes a key of its own; coredns writes a
+	// marked block of the Corefile; none leaves the member's DNS alone.
 	Mode string `json:"mode" jsonschema:"enum=auto,enum=kube-dns,enum=coredns-custom,enum=coredns,enum=none"`
 	// DNS domain of the member.
 	ClusterDomain string `json:"clusterDomain" jsonschema:"minLength=1"`
-	// A Go template of the CoreDNS text, for platforms with a shape of their own; empty stands for the built-in one.
+	// A Go template of the CoreDNS text, for platforms with a shape of their own; empty means the built-in one.
 	Template string `json:"template"`
 }
 

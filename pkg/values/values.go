@@ -30,7 +30,7 @@ type Image struct {
 	Registry string `json:"registry"`
 	// Repository in the registry.
 	Repository string `json:"repository"`
-	// Tag of the image. Empty, which only fedhook and federation-controller-manager may leave it, stands for the chart's appVersion.
+	// Tag of the image. It may be empty for fedhook and federation-controller-manager only, which means the chart's appVersion.
 	Tag string `json:"tag"`
 	// Digest, as `sha256:…`.
 	Digest string `json:"digest" jsonschema:"pattern=^(sha256:[0-9a-f]{64})?$"`
@@ -56,7 +56,7 @@ type Probes struct {
 	PeriodSeconds int32 `json:"periodSeconds" jsonschema:"minimum=1"`
 	// Seconds a probe may take.
 	TimeoutSeconds int32 `json:"timeoutSeconds" jsonschema:"minimum=1"`
-	// Failed probes until the pod is taken to be unready or dead.
+	// Failed probes in a row after which the container counts as unready or dead.
 	FailureThreshold int32 `json:"failureThreshold" jsonschema:"minimum=1"`
 }
 
@@ -82,9 +82,9 @@ type ExtraObject struct{ json.RawMessage }
 
 // Hooks holds what the Jobs that run fedhook can be told.
 type Hooks struct {
-	// Whether there are such Jobs; without them their work is yours, by hand or in a pipeline, as "Without hooks" in the chart's README says.
+	// Whether there are such Jobs; without them their work is left to you, by hand or in a pipeline, as "Without hooks" in the chart's README says.
 	Enabled bool `json:"enabled"`
-	// Annotations of the Jobs, which go before the chart's own: `helm.sh/hook-delete-policy: before-hook-creation` keeps a Job that succeeded.
+	// Annotations of the Jobs, which override the chart's own: `helm.sh/hook-delete-policy: before-hook-creation` keeps a Job that succeeded.
 	Annotations map[string]string `json:"annotations"`
 	// Image of fedhook.
 	Image Image `json:"image"`

@@ -45,7 +45,7 @@ func TestOwnDNS(t *testing.T) {
 			decoded, err := values.DecodeControlPlane([]byte(given))
 			require.NoError(t, err)
 			assert.Equal(t, own, decoded.DNS.Own())
-			assert.Equal(t, own, strings.Contains(result.files["templates/NOTES.txt"], "Ask its DNS"))
+			assert.Equal(t, own, strings.Contains(result.files["templates/NOTES.txt"], "The chart's own DNS serves zone"))
 		})
 	}
 }

@@ -34,7 +34,7 @@ var update = flag.Bool("update", false, "write testdata anew; look at what chang
 // byFedhook are the values that no template reads: they are fedhook's, which gets all values in Secrets.
 var byFedhook = map[string][]string{
 	controlPlane: {"clusterDomain", "apiServer.certificateSANs", "apiServer.service.advertiseAddress", "dns.check", "teardown.strict"},
-	member: {"credentials.context", "server", "clientCIDR", "labels", "annotations", "region", "zones", "clusterDNS.mode", "clusterDNS.clusterDomain",
+	member: {"credentials.context", "server", "clientCIDR", "labels", "annotations", "region", "zones", "clusterDNS.clusterDomain",
 		"clusterDNS.template", "join.federationTimeoutSeconds", "join.readyTimeoutSeconds", "unjoin.policy", "unjoin.strict", "unjoin.timeoutSeconds"},
 }
 

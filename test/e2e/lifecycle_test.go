@@ -50,14 +50,6 @@ func TestControlPlaneLifecycle(t *testing.T) {
 				require.Equal(t, pods, f.pods(t))
 				requireKept(t)
 			})
-			t.Run("a sync applies everything and runs the hooks again, and changes nothing", func(t *testing.T) {
-				f.sync(t, f.name, clusters.ControlPlaneChart, "--set", keeperAtRest) // takes the fields over from Helm
-				secrets, pods := f.secretVersions(t), f.pods(t)
-				f.sync(t, f.name, clusters.ControlPlaneChart, "--set", keeperAtRest)
-				require.Equal(t, secrets, f.secretVersions(t))
-				require.Equal(t, pods, f.pods(t))
-				requireKept(t)
-			})
 			t.Run("an upgrade with a change rolls what it concerns", func(t *testing.T) {
 				f.install(t, "--set", "apiServer.argOverrides.v=1", "--set", "apiServer.certificateSANs={federation.example.com}")
 				f.waitForRollouts(t)
@@ -68,6 +60,14 @@ func TestControlPlaneLifecycle(t *testing.T) {
 				f.must(t, "rollback", f.name, "1", "--wait", "--timeout", "4m")
 				f.waitForRollouts(t)
 				require.NotContains(t, f.kubectl(t, "get", "deployment", "fellowship-apiserver", "-o", "yaml"), "--v=1")
+				requireKept(t)
+			})
+			t.Run("a sync applies everything and runs the hooks again, and changes nothing", func(t *testing.T) {
+				f.sync(t, f.name, clusters.ControlPlaneChart, "--set", keeperAtRest) // takes the fields over from Helm, whose version 4 has them back only by force
+				secrets, pods := f.secretVersions(t), f.pods(t)
+				f.sync(t, f.name, clusters.ControlPlaneChart, "--set", keeperAtRest)
+				require.Equal(t, secrets, f.secretVersions(t))
+				require.Equal(t, pods, f.pods(t))
 				requireKept(t)
 			})
 			t.Run("helm test finds it well", func(t *testing.T) {

@@ -63,10 +63,11 @@ func TestCommandsAsTyped(t *testing.T) {
 	p.types(t, "helm install fellowship charts/federation-control-plane")
 	p.types(t, "kubectl create secret generic gondor-kubeconfig --from-file=kubeconfig="+file)
 	p.types(t, "helm install gondor charts/federation-member")
-	// The README's one-liner, in a folder where it may leave its files.
+	// The README's lines, in a folder where they may leave their files.
 	p.types(t, `cd ~
-kubectl get secret fellowship-kubeconfig -o jsonpath='{.data.kubeconfig}' | base64 -d > fellowship.kubeconfig
-KUBECONFIG=~/.kube/config:fellowship.kubeconfig kubectl config view --flatten > merged.kubeconfig && mv merged.kubeconfig ~/.kube/config`)
+(umask 077
+kubectl get secret fellowship-kubeconfig -o jsonpath='{.data.kubeconfig}' | base64 -d > fellowship.kubeconfig &&
+KUBECONFIG=~/.kube/config:fellowship.kubeconfig kubectl config view --flatten > merged.kubeconfig) && mv merged.kubeconfig ~/.kube/config`)
 	require.Contains(t, p.types(t, "kubectl get namespace --context=fellowship"), "default")
 	require.Regexp(t, `(?s)NAME +STATUS +VERSION +REGION +AGE\s+gondor +Ready +v1\.\d+\.\d+ +south`, p.types(t, "kubectl get clusters --context=fellowship"))
 	p.types(t, "helm test fellowship")

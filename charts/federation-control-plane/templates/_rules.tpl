@@ -245,10 +245,12 @@ Rules of the hooks' roles. The Secrets are those of pkg/controlplane's table; a 
   resources: [configmaps]
   resourceNames: [{{ .Release.Name }}-nameservers]
   verbs: [get, delete]
-- apiGroups: [batch]
-  resources: [jobs]
-  resourceNames: [{{ .Release.Name }}-prepare, {{ .Release.Name }}-publish, {{ .Release.Name }}-teardown]
+{{- range $group, $resources := dict "" "[secrets, serviceaccounts]" "batch" "[jobs]" "rbac.authorization.k8s.io" "[roles, rolebindings]" }}
+- apiGroups: [{{ $group | quote }}]
+  resources: {{ $resources }}
+  resourceNames: [{{ $.Release.Name }}-prepare, {{ $.Release.Name }}-publish, {{ $.Release.Name }}-teardown]
   verbs: [get, delete]
+{{- end }}
 {{- end }}
 
 {{/* To show the federation: everything it names, and nothing to change. */}}

@@ -48,7 +48,7 @@ type Options struct {
 	CheckPeriod time.Duration
 	// ResolvePeriod is the time after which a load balancer's host name is resolved again.
 	ResolvePeriod time.Duration
-	// Resolver is the DNS server, ip:port, that is asked for those names; empty stands for the system's.
+	// Resolver is the DNS server, ip:port, that is asked for those names; empty means the system's.
 	Resolver string
 }
 

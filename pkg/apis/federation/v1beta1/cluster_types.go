@@ -97,7 +97,7 @@ type ClusterDNS struct {
 	// +kubebuilder:validation:MaxLength=253
 	ClusterDomain string `json:"clusterDomain,omitempty"`
 
-	// Template is a Go template of the CoreDNS text; empty stands for the
+	// Template is a Go template of the CoreDNS text; empty means the
 	// built-in one.
 	// +optional
 	// +kubebuilder:validation:MaxLength=65536
