@@ -449,7 +449,10 @@ func TestLoginsAtAnAPIServer(t *testing.T) {
 	require.NoError(t, api.Start())
 	require.NoError(t, kube.Wait(t.Context(), pollInterval, bound, "the tokens to be read", func(context.Context) (bool, error) {
 		_, _, err := w.whoami(w.as(fellowship + "-token-auth"))
-		return apierrors.IsUnauthorized(err), err
+		if apierrors.IsUnauthorized(err) {
+			return true, nil
+		}
+		return false, err
 	}))
 }
 

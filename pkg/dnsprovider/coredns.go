@@ -114,15 +114,24 @@ func (z *etcdZone) shared(ctx context.Context, ours records) (map[string]bool, e
 		return nil, err
 	}
 	values := map[string]int{}
+	count := func(e *endpoint.Endpoint, name string, sign int) {
+		if e.RecordType == endpoint.RecordTypeTXT {
+			return
+		}
+		// What is below a name is an answer for it, too.
+		for name = strings.ToLower(name); strings.HasSuffix(name, "."+z.domain); _, name, _ = strings.Cut(name, ".") {
+			values[name] += sign * len(e.Targets)
+		}
+	}
 	seen := map[*endpoint.Endpoint]bool{}
 	for _, e := range read {
-		if !seen[e] && e.RecordType != endpoint.RecordTypeTXT {
+		if !seen[e] {
 			seen[e] = true
-			values[strings.ToLower(e.DNSName+"."+z.domain)] += len(e.Targets)
+			count(e, e.DNSName+"."+z.domain, 1)
 		}
 	}
 	for _, e := range ours {
-		values[strings.ToLower(e.DNSName)] -= len(e.Targets)
+		count(e, e.DNSName, -1)
 	}
 	names := map[string]bool{}
 	for name, more := range values {
