@@ -59,7 +59,7 @@ bench-scale: tools-test ## The same with 5, 10 and 20 members, which are API ser
 
 .PHONY: bench-dns
 bench-dns: tools-test ## The federation DNS: time to the answer, staleness under churn, time of the records
-	go test -tags e2e -count=1 -timeout 30m -v -run 'TestTimeToAnswer|TestChurn' ./pkg/controllers/manager $(BENCH_FLAGS)
+	go test -tags e2e,scale -count=1 -timeout 30m -v -run 'TestTimeToAnswer|TestChurn' ./pkg/controllers/manager $(BENCH_FLAGS)
 	go test -tags e2e -count=1 -timeout 10m -v -run TestRecords ./test/bench $(BENCH_FLAGS)
 
 .PHONY: clusters
