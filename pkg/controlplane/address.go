@@ -121,7 +121,7 @@ func (h Hook) reach(ctx context.Context) (reach, error) {
 	}
 	switch {
 	case o.pending != nil:
-		return reach{pending: o.pending}, nil
+		return reach{pending: o.pending}, nil //nolint:nilerr // what is waited for is no failure
 	case len(o.hosts) == 0:
 		return reach{server: h.inCluster(), proxy: h.proxyInCluster()}, nil
 	case service.Spec.Type == corev1.ServiceTypeNodePort:

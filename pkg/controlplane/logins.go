@@ -140,7 +140,7 @@ func (h Hook) ensureLogin(ctx context.Context, l login) error {
 
 // loginSecret reads the Secret of a login that is turned on: fedhook's own, or the one that the values name.
 func (h Hook) loginSecret(ctx context.Context, l login) (*corev1.Secret, error) {
-	secret, origin, remedy := h.secret(l.component), "", "`fedhook certs` makes it"
+	secret, origin, remedy := h.secret(l.component), "", "`fedhook certs` makes it" //nolint:gosec // no credentials
 	if l.existing != "" {
 		secret.Name, origin = l.existing, fmt.Sprintf(" of %s.existingSecret", l.section)
 		remedy = fmt.Sprintf("make it with `kubectl -n %s create secret generic %s --from-file=%s=…`, or unset the value to have one made", h.Namespace, l.existing, l.file)

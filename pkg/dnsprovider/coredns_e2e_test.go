@@ -230,7 +230,7 @@ func TestCoreDNSAnswers(t *testing.T) {
 					}
 				}
 				if addresses == 0 {
-					asked <- fmt.Errorf("%s has no address: %v %v", name, answer, err)
+					asked <- fmt.Errorf("%s has no address: %v, %s", name, answer, fmt.Sprint(err))
 					return
 				}
 			}

@@ -57,7 +57,7 @@ func (t *tree) empty() bool { return len(t.root.Content) == 0 }
 func mapping(pairs ...any) *yaml.Node {
 	m := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
 	for i := 0; i < len(pairs); i += 2 {
-		add(m, pairs[i].(string), node(pairs[i+1]))
+		add(m, pairs[i].(string), node(pairs[i+1])) //nolint:gosec // they are pairs
 	}
 	return m
 }

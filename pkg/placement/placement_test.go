@@ -20,7 +20,7 @@ func TestSelector(t *testing.T) {
 	for selector, want := range map[string]bool{
 		``:       true,
 		`[]`:     true,
-		`  [ ] `: true,
+		`  [ ] `: true, //nolint:gocritic // the spaces are what it is about
 		"federation.kubernetes.io/federation-control-plane=true":                                                         false,
 		`[{"key":"pci","operator":"In","values":["true"]},{"key":"environment","operator":"=","values":["test"]}]`:       true,
 		`[{"key":"pci","operator":"In","values":["true"]},{"key":"environment","operator":"=","values":["production"]}]`: false,

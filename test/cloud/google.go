@@ -30,7 +30,7 @@ const (
 )
 
 // CloudDNS is a server that speaks enough of Google Cloud DNS's API and of Google's for tokens.
-type CloudDNS struct {
+type CloudDNS struct { //nolint:revive // Google's name for it
 	Calls
 	// URL of the server.
 	URL string
@@ -52,7 +52,7 @@ func NewCloudDNS(t *testing.T, zones ...*Zone) *CloudDNS {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &CloudDNS{Project: "middle-earth", Zones: zones, TokenBody: `{"ring": "one"}`, key: key, tokens: map[string]time.Time{}}
+	c := &CloudDNS{Project: "middle-earth", Zones: zones, TokenBody: `{"ring": "one"}`, key: key, tokens: map[string]time.Time{}} //nolint:gosec // a test's
 	server := httptest.NewServer(c)
 	t.Cleanup(server.Close)
 	c.URL = server.URL

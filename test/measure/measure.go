@@ -94,7 +94,7 @@ func keep(path string) error {
 		}
 		text = slices.Concat(before, []byte(begin+table(report[section])+end), after)
 	}
-	return os.WriteFile(path, text, 0o644)
+	return os.WriteFile(path, text, 0o644) //nolint:gosec // a document
 }
 
 // Median of some values.

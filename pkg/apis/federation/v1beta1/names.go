@@ -35,7 +35,7 @@ const (
 	SecretKeyKubeconfig = "kubeconfig"
 	// SecretKeyTLSServerName optionally holds the name to expect in the
 	// member's serving certificate instead of the address's host.
-	SecretKeyTLSServerName = "tls-server-name"
+	SecretKeyTLSServerName = "tls-server-name" //nolint:gosec // the name of a key
 )
 
 const (
