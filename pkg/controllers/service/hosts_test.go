@@ -70,31 +70,38 @@ func TestHostNames(t *testing.T) {
 
 		a.set(func() { a.asked = 0 })
 		time.Sleep(5 * time.Minute)
+		synctest.Wait()
 		assert.InDelta(t, 19, a.asked, 3, "each family once a period")
 		assert.Equal(t, 1, changes, "the same again is no change")
 
 		a.set(func() { a.found["ip4 lb"] = []netip.Addr{v4.Next()} })
 		time.Sleep(35 * time.Second)
+		synctest.Wait()
 		assert.Equal(t, []netip.Addr{v4.Next(), v6}, h.addresses("lb"), "another address")
 
 		a.set(func() { a.failure = &net.DNSError{Err: "server misbehaving", IsTemporary: true} })
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		assert.Equal(t, []netip.Addr{v4.Next(), v6}, h.addresses("lb"), "a failure keeps the last answer")
 		a.set(func() { a.failure = errors.New("read: connection refused") })
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		assert.Len(t, h.addresses("lb"), 2)
 
 		a.set(func() { a.failure = nil; delete(a.found, "ip6 lb") })
 		time.Sleep(35 * time.Second)
+		synctest.Wait()
 		assert.Equal(t, []netip.Addr{v4.Next()}, h.addresses("lb"), "no IPv6 any more")
 		a.set(func() { delete(a.found, "ip4 lb") })
 		time.Sleep(35 * time.Second)
+		synctest.Wait()
 		assert.Empty(t, h.addresses("lb"), "the name is gone")
 		assert.Empty(t, h.unknown(), "which is an answer")
 
 		h.want(ctx, map[string]bool{})
 		a.set(func() { a.asked = 0 })
 		time.Sleep(5 * time.Minute)
+		synctest.Wait()
 		assert.Zero(t, a.asked, "nobody needs it any more")
 	})
 }
@@ -117,6 +124,7 @@ func TestAHostNameThatIsNotAnsweredHoldsUpNoOther(t *testing.T) {
 			h.want(ctx, map[string]bool{"mordor": true})
 		}
 		time.Sleep(6 * time.Second)
+		synctest.Wait()
 		h.want(ctx, map[string]bool{"mordor": true, "lb": true})
 		assert.Len(t, h.addresses("lb"), 1)
 		assert.LessOrEqual(t, time.Since(began), lookupTimeout+6*time.Second, "only what is new is waited for")

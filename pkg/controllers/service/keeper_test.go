@@ -145,6 +145,7 @@ func TestChangesComeTogether(t *testing.T) {
 		for i := range 100 { // for a second, one every ten milliseconds
 			w.want(fmt.Sprintf("n%d", i))
 			time.Sleep(10 * time.Millisecond)
+			synctest.Wait()
 		}
 		time.Sleep(quietTime + time.Millisecond)
 		synctest.Wait()
@@ -153,7 +154,11 @@ func TestChangesComeTogether(t *testing.T) {
 
 		w.want("x")
 		began := time.Now()
-		for w.has != "x " {
+		has := func() (records string) {
+			w.fakeProvider.set(func(p *fakeProvider) { records = p.has })
+			return records
+		}
+		for has() != "x " {
 			time.Sleep(time.Millisecond)
 			synctest.Wait()
 		}
@@ -166,10 +171,12 @@ func TestNothingIsAskedWhenNothingDiffers(t *testing.T) {
 		for range 50 {
 			w.want("a")
 			time.Sleep(time.Second)
+			synctest.Wait()
 		}
 		assert.Zero(t, w.count())
 		w.fakeProvider.set(func(p *fakeProvider) { p.has = "" })
 		time.Sleep(70 * time.Second)
+		synctest.Wait()
 		assert.Equal(t, "a ", w.has, "lost records come back")
 		assert.Equal(t, 1, w.count())
 	})
@@ -181,6 +188,7 @@ func TestAnHourOfFailuresIsNoFloodOfCalls(t *testing.T) {
 		for i := range 3600 {
 			w.want(fmt.Sprintf("n%d", i), "b")
 			time.Sleep(time.Second)
+			synctest.Wait()
 		}
 		calls := w.count()
 		t.Logf("%d calls in an hour", calls)
@@ -193,6 +201,7 @@ func TestAnHourOfFailuresIsNoFloodOfCalls(t *testing.T) {
 
 		w.fakeProvider.set(func(p *fakeProvider) { p.failure = nil })
 		time.Sleep(7 * time.Minute)
+		synctest.Wait()
 		assert.Equal(t, "n3599 b ", w.has)
 		assert.LessOrEqual(t, w.count(), 8, "the try after the pause, and then one a minute")
 		assert.True(t, w.failures == 0 && w.outcomes[len(w.outcomes)-1].failure == nil)
@@ -203,11 +212,13 @@ func TestAnotherConfigurationIsTriedAtOnce(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.fakeProvider.set(func(p *fakeProvider) { p.version = "bad" })
 		time.Sleep(20 * time.Minute)
+		synctest.Wait()
 		assert.ErrorContains(t, w.outcomes[len(w.outcomes)-1].failure, "opening the zone: line 3")
 		assert.Zero(t, w.count())
 		w.want("b")
 		w.fakeProvider.set(func(p *fakeProvider) { p.version = "good" })
 		time.Sleep(versionPeriod + time.Millisecond)
+		synctest.Wait()
 		assert.Equal(t, "b ", w.has)
 		assert.True(t, w.outcomes[len(w.outcomes)-1].recovered)
 	})
@@ -222,6 +233,7 @@ func TestAZoneThatHasAllAlreadyIsCheckedOnce(t *testing.T) {
 		assert.Equal(t, 1, w.checks)
 		w.fakeProvider.set(func(p *fakeProvider) { p.unwritable = nil })
 		time.Sleep(10 * time.Minute)
+		synctest.Wait()
 		assert.NoError(t, w.outcomes[len(w.outcomes)-1].failure)
 		assert.Equal(t, 2, w.checks)
 	})
@@ -232,9 +244,11 @@ func TestHeldNamesHoldUpNothing(t *testing.T) {
 		w.fakeProvider.set(func(p *fakeProvider) { p.held = []string{"b"} })
 		w.want("a", "b")
 		time.Sleep(time.Second)
+		synctest.Wait()
 		assert.Equal(t, "a b ", w.has)
 		w.want("a", "b")
 		time.Sleep(10 * time.Second)
+		synctest.Wait()
 		assert.Equal(t, 1, w.count())
 		last := w.outcomes[len(w.outcomes)-1]
 		assert.NoError(t, last.failure)
