@@ -17,14 +17,13 @@ import (
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 	"github.com/fedhelm/fedhelm/pkg/dnsprovider"
+	"github.com/fedhelm/fedhelm/pkg/memberdns"
 	"github.com/fedhelm/fedhelm/pkg/pki"
 )
 
 // The federation's own DNS, where it runs one: where it is reached, and that it uses the certificate it has.
 
 const (
-	// nameserversKey is the key of the name servers in their ConfigMap: "ip:port", separated by spaces.
-	nameserversKey = "nameservers"
 	// resolveTimeout bounds the look-up of a load balancer's host name.
 	resolveTimeout = 5 * time.Second
 	// annotationCertificate on the DNS's pod template is the serial number of its client certificate, and rolls the DNS when that was renewed.
@@ -144,11 +143,11 @@ func resolve(ctx context.Context, hosts []string) (addresses []string, pending e
 func (h Hook) ensureNameservers(ctx context.Context, servers []string) error {
 	text := strings.Join(servers, " ")
 	current := h.nameserversConfigMap()
-	if found, err := h.release().Get(ctx, h.Host, current); err != nil || found && current.Data[nameserversKey] == text {
+	if found, err := h.release().Get(ctx, h.Host, current); err != nil || found && current.Data[memberdns.KeyNameservers] == text {
 		return err
 	}
 	desired := h.nameserversConfigMap()
-	desired.Data = map[string]string{nameserversKey: text}
+	desired.Data = map[string]string{memberdns.KeyNameservers: text}
 	return h.release().Ensure(ctx, h.Host, desired)
 }
 

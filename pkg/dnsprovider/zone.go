@@ -394,8 +394,11 @@ func shorten(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// IsHeld reports whether err says no more than that some names are others'.
-func IsHeld(err error) bool {
+// Held gives the names of an error of Sync that says no more than that others hold them; nil for any other.
+func Held(err error) []string {
 	var held *HeldError
-	return errors.As(err, &held)
+	if errors.As(err, &held) {
+		return held.Names
+	}
+	return nil
 }

@@ -10,12 +10,14 @@ import (
 	"github.com/fedhelm/fedhelm/pkg/clusterdns"
 )
 
-// Keys of the ConfigMaps v1beta1.FederationConfigMap and v1beta1.NameserversConfigMap.
+// KeyNameservers is the key of the name servers, "ip" or "ip:port", separated by spaces or commas.
+const KeyNameservers = "nameservers"
+
+// Other keys of the ConfigMaps v1beta1.FederationConfigMap and v1beta1.NameserversConfigMap.
 const (
-	keyName        = "name"
-	keyZone        = "dnsZone"
-	keyProvider    = "provider"
-	keyNameservers = "nameservers"
+	keyName     = "name"
+	keyZone     = "dnsZone"
+	keyProvider = "provider"
 	// keyOwnDNS is "true" where the control plane runs the federation DNS itself; another value says that it does not.
 	keyOwnDNS = "ownDNS"
 	// providerCoreDNS is the provider of a zone that is not in public DNS, be its CoreDNS the control plane's or the user's.
@@ -52,7 +54,7 @@ func ReadFacts(federation, nameservers *corev1.ConfigMap) Facts {
 }
 
 func addresses(configMap *corev1.ConfigMap) []string {
-	return strings.FieldsFunc(configMap.Data[keyNameservers], func(r rune) bool { return strings.ContainsRune(", \t\r\n", r) })
+	return strings.FieldsFunc(configMap.Data[KeyNameservers], func(r rune) bool { return strings.ContainsRune(", \t\r\n", r) })
 }
 
 // For gives the federation as the DNS of a member is to know it, as near as the member's topology is known: by the Cluster's spec, or else by what the controllers

@@ -2,7 +2,6 @@ package manager
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"net/netip"
@@ -21,7 +20,7 @@ func isAddressAndPort(text string) bool {
 
 // keepsDNS says whether there are DNS records to keep.
 func (o *Options) keepsDNS() bool {
-	return o.DNSProvider != "" && o.DNSProvider != "none" && o.enabled(service.DNSName) && o.enabled(service.Name)
+	return o.DNSProvider != "" && o.DNSProvider != dnsprovider.None && o.enabled(service.DNSName) && o.enabled(service.Name)
 }
 
 // serviceOptions are those of the controllers of Services. The flags are valid.
@@ -33,13 +32,7 @@ func (o *Options) serviceOptions() service.Options {
 			Open:    o.openZone,
 			Check:   o.DNSCheck,
 			Version: func() string { return filesVersion(o.DNSProviderConfig) },
-			Held: func(err error) []string {
-				var held *dnsprovider.HeldError
-				if errors.As(err, &held) {
-					return held.Names
-				}
-				return nil
-			},
+			Held:    dnsprovider.Held,
 		}
 	}
 	return options
