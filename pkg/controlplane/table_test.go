@@ -47,6 +47,7 @@ func TestTable(t *testing.T) {
 		require.Equal(t, own, len(h.authorities())+1+len(h.leaves(nil)), provider)
 	}
 
+	h.Values.DNS.Provider = "none"
 	h.Values.Etcd.External.Servers = []string{"http://etcd:2379"}
 	for _, component := range h.authorities() {
 		require.False(t, OfEtcd(component), component)
