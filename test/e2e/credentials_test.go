@@ -18,14 +18,28 @@ import (
 	"github.com/fedhelm/fedhelm/test/matrix"
 )
 
-// TestWithoutAccount joins a cluster whose given credentials the federation uses itself: it is Ready and has no account of the federation's, upgrades lead to an account and back (in the whole
-// matrix), and when it leaves all is as before.
-func TestWithoutAccount(t *testing.T) {
+// TestCredentials joins clusters by other credentials than a kubeconfig with which the federation makes itself an account.
+func TestCredentials(t *testing.T) {
 	f := newFellowship(t, "helm")
+	f.install(t)
+	before := f.host.TakeSnapshot(t)
+	t.Run("the host cluster joins its own federation", func(t *testing.T) { f.hostJoins(t, before) })
+	t.Run("the given credentials are the federation's own", func(t *testing.T) { f.withoutAccount(t, before) })
+}
+
+func (f *fellowship) hostJoins(t *testing.T, before clusters.Snapshot) {
+	f.must(t, "install", "rivendell", clusters.MemberChart, "--set", "credentials.inCluster=true", "--wait")
+	f.waitForCluster(t, f.api(t), "rivendell", "True")
+	f.uninstall(t, "rivendell")
+	// Its namespace is kept on purpose: in most hosts it is the control plane's too.
+	f.host.RequireUnchanged(t, before, " federation-system/", "namespaces /federation-system")
+	f.host.DeleteNamespace(t, "federation-system", 2*time.Minute)
+}
+
+// withoutAccount joins a cluster that is then Ready and has no account of the federation's; upgrades lead to an account and back (in the whole matrix), and when it leaves all is as before.
+func (f *fellowship) withoutAccount(t *testing.T, hostBefore clusters.Snapshot) {
 	gondor := clusters.Open(t, clusters.Gondor)
 	memberBefore := gondor.TakeSnapshot(t)
-	f.install(t)
-	hostBefore := f.host.TakeSnapshot(t)
 	api := f.api(t)
 	requireAccount := func(own bool) {
 		t.Helper()

@@ -4,9 +4,8 @@ package e2e
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
-	"net/http"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -18,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fedhelm/fedhelm/test/clusters"
+	"github.com/fedhelm/fedhelm/test/matrix"
 )
 
 func objectMeta(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Name: name} }
@@ -77,21 +77,11 @@ func (f *fellowship) killFirstPod(t *testing.T, job string, phases []corev1.PodP
 	}
 }
 
-// TestAnonymousAuthOff turns off anonymous access, which the kubelet's probes have: the pods are Ready, and the API refuses strangers.
-func TestAnonymousAuthOff(t *testing.T) {
-	f := newFellowship(t, "helm")
-	f.install(t, "--set", "apiServer.argOverrides.anonymous-auth=false")
-	stranger := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // a stranger
-	response, err := stranger.Get(f.publishedServer(t) + "/version")
-	require.NoError(t, err)
-	require.NoError(t, response.Body.Close())
-	require.Equal(t, http.StatusUnauthorized, response.StatusCode)
-	require.NoError(t, f.api(t).Get(t.Context(), client.ObjectKey{Name: "default"}, &corev1.Namespace{}))
-	f.must(t, "test", f.name)
-}
-
 // TestLostData deletes the pod of an etcd without a claim: the keeper sets up the API again, and upgrading a member's release joins it again.
 func TestLostData(t *testing.T) {
+	if !matrix.Whole() {
+		return // TestExternalEtcd has an etcd that loses its data too, and the packages' tests a member that joins again
+	}
 	f := newFellowship(t, "helm")
 	gondor := clusters.Open(t, clusters.Gondor)
 	f.install(t, "--set", "etcd.persistence.enabled=false", "--set", "controllerManager.clusterMonitorPeriod=2s")
@@ -128,20 +118,8 @@ func (f *fellowship) pod(t *testing.T, component string) string {
 	return ""
 }
 
-// TestHostJoinsItself makes the host cluster a member of its own federation.
-func TestHostJoinsItself(t *testing.T) {
-	f := newFellowship(t, "helm")
-	f.install(t)
-	before := f.host.TakeSnapshot(t)
-	f.must(t, "install", "rivendell", clusters.MemberChart, "--set", "credentials.inCluster=true", "--wait")
-	f.waitForCluster(t, f.api(t), "rivendell", "True")
-	f.uninstall(t, "rivendell")
-	// Its namespace is kept on purpose: in most hosts it is the control plane's too.
-	f.host.RequireUnchanged(t, before, " federation-system/", "namespaces /federation-system")
-	f.host.DeleteNamespace(t, "federation-system", 2*time.Minute)
-}
-
-// TestBadInput gives each hook what it must refuse: helm shows one sentence that says what to do, and nothing is half made.
+// TestBadInput gives each hook what it must refuse: helm shows one sentence that says what to do, and nothing is half made. What is refused before the member is asked is so in the packages' tests too,
+// and here in the whole matrix alone.
 func TestBadInput(t *testing.T) {
 	f := newFellowship(t, "helm")
 	gondor := clusters.Open(t, clusters.Gondor)
@@ -152,20 +130,23 @@ func TestBadInput(t *testing.T) {
 	given := func(text string) []string {
 		return []string{"--set-file", "credentials.kubeconfig=" + f.write(t, text)}
 	}
-	for name, c := range map[string]struct {
-		args []string
-		says []string
-	}{
-		"a name that is no label":       {[]string{"--set", "clusterName=gondor_needs-no_king"}, []string{"clusterName"}},
+	type input struct{ args, says []string }
+	cases := map[string]input{
 		"an unknown value":              {[]string{"--set", "clusterNames=gondor"}, []string{"clusterNames"}},
-		"a context that is not there":   {append(given(kubeconfig), "--set", "credentials.context=mordor"), []string{"mordor", "gondor"}},
-		"a loopback address":            {given(strings.Replace(kubeconfig, "10.213.2.1", "127.0.0.1", 1)), []string{"127.0.0.1", "server"}},
-		"no YAML":                       {given("speak: [friend"), []string{"kubeconfig"}},
 		"a member that does not answer": {append(given(kubeconfig), "--set", "server=https://10.213.2.77:6443"), []string{"10.213.2.77"}},
 		"another CA":                    {append(given(kubeconfig), "--set", "server=https://10.213.3.1:6443"), []string{"CA"}},
-		"a federation that is not here": {append(given(kubeconfig), "--set", "federation=mordor", "--set", "join.federationTimeoutSeconds=2"), []string{"mordor", "fellowship"}},
 		"no credentials":                {nil, []string{"gondor-kubeconfig"}},
-	} {
+	}
+	if matrix.Whole() {
+		maps.Copy(cases, map[string]input{
+			"a name that is no label":       {[]string{"--set", "clusterName=gondor_needs-no_king"}, []string{"clusterName"}},
+			"a context that is not there":   {append(given(kubeconfig), "--set", "credentials.context=mordor"), []string{"mordor", "gondor"}},
+			"a loopback address":            {given(strings.Replace(kubeconfig, "10.213.2.1", "127.0.0.1", 1)), []string{"127.0.0.1", "server"}},
+			"no YAML":                       {given("speak: [friend"), []string{"kubeconfig"}},
+			"a federation that is not here": {append(given(kubeconfig), "--set", "federation=mordor", "--set", "join.federationTimeoutSeconds=2"), []string{"mordor", "fellowship"}},
+		})
+	}
+	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			args := append([]string{"install", "gondor", clusters.MemberChart, "--timeout", "2m", "--set", "hooks.backoffLimit=0"}, c.args...)
 			said, err := f.run(t, args...)
@@ -181,6 +162,9 @@ func TestBadInput(t *testing.T) {
 	}
 
 	t.Run("a claim that cannot bind", func(t *testing.T) {
+		if !matrix.Whole() {
+			return // a minute of waiting, on top of another install
+		}
 		f.uninstall(t, f.name)
 		said, err := f.run(t, "install", f.name, clusters.ControlPlaneChart, "--timeout", "4m", "--set", "hooks.backoffLimit=0", "--set", "etcd.persistence.storageClass=mithril")
 		require.Error(t, err, said)

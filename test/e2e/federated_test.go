@@ -24,6 +24,7 @@ import (
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 	"github.com/fedhelm/fedhelm/test/clusters"
+	"github.com/fedhelm/fedhelm/test/matrix"
 )
 
 // web is v1's example: nine replicas for the whole federation.
@@ -273,6 +274,9 @@ func TestFederatedObjects(t *testing.T) {
 		waitGone(t, f.shire, lost)
 	})
 	t.Run("a member that leaves with policy Delete takes nothing along", func(t *testing.T) {
+		if !matrix.Whole() {
+			return // TestUnjoin leaves with it too
+		}
 		f.join(t, f.shire, "--set", "labels.realm=shire", "--set", "unjoin.policy=Delete")
 		f.uninstall(t, "shire")
 		waitGone(t, f.shire, deployment)
@@ -283,8 +287,9 @@ func TestFederatedObjects(t *testing.T) {
 		waitGone(t, f.gondor, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}})
 	})
 	t.Run("nothing is left in the members", func(t *testing.T) {
-		f.uninstall(t, "gondor")
-		f.uninstall(t, f.name)
+		for _, release := range []string{"gondor", "shire", f.name} {
+			f.must(t, "uninstall", release, "--ignore-not-found", "--wait", "--timeout", "4m")
+		}
 		for member, snapshot := range before {
 			member.Kubectl(t, "delete", "namespace/shop", "crd/rings.example.com", "--ignore-not-found")
 			member.RequireUnchanged(t, snapshot)
