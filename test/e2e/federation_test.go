@@ -34,8 +34,7 @@ type fellowship struct {
 // restricted makes a namespace refuse every pod that Pod Security "restricted" does not allow.
 var restricted = map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}
 
-// newFellowship gives a federation that is not installed yet, in a namespace that enforces Pod Security "restricted". What the test leaves installed is
-// uninstalled at its end.
+// newFellowship gives a federation that is not installed yet, in a namespace that enforces Pod Security "restricted". The members that the test leaves joined leave at its end, and the namespace goes.
 func newFellowship(t *testing.T, helm string) *fellowship {
 	t.Helper()
 	host := clusters.Open(t, clusters.Host)
@@ -44,7 +43,7 @@ func newFellowship(t *testing.T, helm string) *fellowship {
 		if t.Failed() {
 			f.explain(t)
 		}
-		f.uninstallAll(t)
+		f.unjoinAll(t)
 	})
 	return f
 }
@@ -177,21 +176,15 @@ func (f *fellowship) waitForJob(t testing.TB, name string) {
 	})
 }
 
-// uninstallAll uninstalls what is left of the federation, its members first.
-func (f *fellowship) uninstallAll(t testing.TB) {
+// unjoinAll uninstalls the members that are left, and so what they have in other clusters; all that a control plane has is in its namespace.
+func (f *fellowship) unjoinAll(t testing.TB) {
 	t.Helper()
 	var stored corev1.SecretList
 	require.NoError(t, f.host.List(context.Background(), &stored, client.InNamespace(f.namespace), client.MatchingLabels{"owner": "helm"}))
-	releases := map[string]bool{}
 	for _, secret := range stored.Items {
-		releases[secret.Labels["name"]] = true
-	}
-	for _, last := range []bool{false, true} {
-		for release := range releases {
-			if (release == f.name) != last {
-				continue
-			}
-			if out, err := f.run(t, "uninstall", release, "--wait", "--timeout", "2m"); err != nil {
+		// Once for each release, of which there is a Secret for each revision.
+		if release := secret.Labels["name"]; release != f.name {
+			if out, err := f.run(t, "uninstall", release, "--ignore-not-found", "--wait", "--timeout", "2m"); err != nil {
 				t.Logf("uninstall %s: %v\n%s", release, err, out)
 			}
 		}

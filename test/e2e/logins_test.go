@@ -62,7 +62,7 @@ func TestLogins(t *testing.T) {
 	}
 
 	t.Run("a watch goes on through the proxy", func(t *testing.T) { f.watchThroughTheProxy(t, old[basicAuthContext]) })
-	t.Run("fifty clients", func(t *testing.T) { f.fiftyClients(t) })
+	t.Run("fifty clients", f.fiftyClients)
 
 	t.Run("replaced", func(t *testing.T) {
 		f.kubectl(t, "delete", "secret", "fellowship-apiserver-basic-auth", "fellowship-apiserver-token")
@@ -84,6 +84,9 @@ func TestLogins(t *testing.T) {
 	})
 
 	t.Run("turned off", func(t *testing.T) {
+		if !matrix.Whole() {
+			return // another upgrade; the packages' tests turn them off too
+		}
 		last := f.login(t, tokenAuthContext)
 		f.install(t)
 		f.waitForRollouts(t)
@@ -157,6 +160,9 @@ func (f *fellowship) watchThroughTheProxy(t *testing.T, config *rest.Config) {
 
 // fiftyClients send a large object each, at once, and watch it; the proxy's memory stays within its bound.
 func (f *fellowship) fiftyClients(t *testing.T) {
+	if !matrix.Whole() {
+		return
+	}
 	const namespace = "default"
 	large := strings.Repeat("x", 900<<10)
 	var group sync.WaitGroup
