@@ -46,6 +46,7 @@ test-e2e: fresh-clusters ## Both charts on real clusters, started anew: a demo i
 
 .PHONY: test-long
 test-long: tools-test fresh-clusters ## Whole matrices and soaks
+	scripts/build-tools helmfile
 	FEDHELM_TEST=long go test -tags e2e -count=1 -timeout 60m $(INTEGRATION)
 	FEDHELM_TEST=long go test -tags e2e -count=1 -timeout 170m -v ./test/e2e/...
 

@@ -115,14 +115,14 @@ func (f *fellowship) secretVersions(t testing.TB) map[string]string {
 	return versions
 }
 
-// pods gives the running pods of the control plane, with how often their containers were restarted.
+// pods gives the running pods of the control plane, without those of Jobs, with how often their containers were restarted.
 func (f *fellowship) pods(t testing.TB) map[string]int32 {
 	t.Helper()
 	var pods corev1.PodList
 	require.NoError(t, f.host.List(t.Context(), &pods, client.InNamespace(f.namespace)))
 	restarts := map[string]int32{}
 	for _, pod := range pods.Items {
-		if pod.Status.Phase != corev1.PodRunning || pod.DeletionTimestamp != nil {
+		if pod.Status.Phase != corev1.PodRunning || pod.DeletionTimestamp != nil || pod.Labels[batchv1.JobNameLabel] != "" {
 			continue
 		}
 		for _, status := range pod.Status.ContainerStatuses {

@@ -12,24 +12,29 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fedhelm/fedhelm/pkg/clusterdns"
 	"github.com/fedhelm/fedhelm/test/clusters"
 )
 
-// person types commands: with a home of her own, whose ~/.kube/config leads to the host cluster, in the folder of the repository.
+// person types commands: with a home of her own, in the folder of the repository.
 type person struct {
 	home string
 }
 
-func newPerson(t *testing.T) person {
+// newPerson gives somebody whose ~/.kube/config leads to the clusters named. The first is the current context.
+func newPerson(t *testing.T, names ...string) person {
 	t.Helper()
-	home := t.TempDir()
-	config, err := os.ReadFile(clusters.Open(t, clusters.Host).Kubeconfig)
+	var files []string
+	for _, name := range names {
+		files = append(files, clusters.Open(t, name).Kubeconfig)
+	}
+	config, err := (&clientcmd.ClientConfigLoadingRules{Precedence: files}).Load()
 	require.NoError(t, err)
-	require.NoError(t, os.MkdirAll(filepath.Join(home, ".kube"), 0o700))
-	require.NoError(t, os.WriteFile(filepath.Join(home, ".kube", "config"), config, 0o600))
+	home := t.TempDir()
+	require.NoError(t, clientcmd.WriteToFile(*config, filepath.Join(home, ".kube", "config")))
 	return person{home}
 }
 
@@ -49,7 +54,7 @@ func (p person) types(t *testing.T, command string) string {
 func TestCommandsAsTyped(t *testing.T) {
 	host, gondor := clusters.Open(t, clusters.Host), clusters.Open(t, clusters.Gondor)
 	before, memberBefore := host.TakeSnapshot(t), gondor.TakeSnapshot(t)
-	p := newPerson(t)
+	p := newPerson(t, clusters.Host)
 	t.Cleanup(func() {
 		for _, release := range []string{"gondor", "fellowship"} {
 			_, _ = host.Run(t, "helm", "--namespace", "default", "uninstall", release, "--ignore-not-found")
