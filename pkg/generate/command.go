@@ -73,7 +73,7 @@ func parseCommand(line commandLine) (*command, error) {
 	}
 	operands := append(set.Args(), "")
 	c := &command{commandLine: line, verb: operands[0], given: map[string]string{}}
-	on, known := map[string]verbs{"init": onInit, "join": onJoin, "unjoin": onUnjoin}[c.verb]
+	on, known := byVerb[c.verb]
 	switch {
 	case idle[c.verb] || set.Changed("help"):
 		return nil, nil

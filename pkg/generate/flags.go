@@ -11,6 +11,8 @@ const (
 	onAll = onInit | onJoin | onUnjoin
 )
 
+var byVerb = map[string]verbs{"init": onInit, "join": onJoin, "unjoin": onUnjoin}
+
 // flag is a flag of kubefed and what becomes of it. It is one of three kinds: it has values, it decides about the release as a whole (where), or there is nothing like it (without).
 type flag struct {
 	name, short string
@@ -103,6 +105,17 @@ var flags = []flag{
 	{name: "v", short: "v", on: onAll, without: ofItself},
 	{name: "vmodule", on: onAll, without: ofItself},
 	{name: "help", short: "h", on: onAll, boolean: true, without: ofItself},
+}
+
+// Flags gives the names of all flags that a command of kubefed had, without --help, which changes nothing. verb is init, join or unjoin; another word has none.
+func Flags(verb string) []string {
+	var names []string
+	for _, f := range flags {
+		if f.on&byVerb[verb] != 0 && f.name != "help" {
+			names = append(names, f.name)
+		}
+	}
+	return names
 }
 
 const (

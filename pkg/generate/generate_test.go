@@ -197,7 +197,7 @@ func TestNothingIsDropped(t *testing.T) {
 	}
 	needs := map[string]string{"api-server-port": "--api-server-service-type=NodePort", "api-server-advertise-address": "--api-server-service-type=NodePort"}
 	for _, f := range flags {
-		for verb, on := range map[string]verbs{"init": onInit, "join": onJoin, "unjoin": onUnjoin} {
+		for verb, on := range byVerb {
 			if f.on&on == 0 || f.name == "help" {
 				continue
 			}
@@ -222,6 +222,15 @@ func TestNothingIsDropped(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestFlags(t *testing.T) {
+	assert.Contains(t, Flags("init"), "etcd-servers")
+	assert.NotContains(t, Flags("init"), "secret-name")
+	assert.Contains(t, Flags("join"), "secret-name")
+	assert.NotContains(t, Flags("unjoin"), "secret-name")
+	assert.NotContains(t, Flags("unjoin"), "help")
+	assert.Empty(t, Flags("version"))
 }
 
 // Every flag is in the documentation, with the values that it sets.

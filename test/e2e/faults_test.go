@@ -87,11 +87,12 @@ func TestLostData(t *testing.T) {
 	f.install(t, "--set", "etcd.persistence.enabled=false", "--set", "controllerManager.clusterMonitorPeriod=2s")
 	f.join(t, gondor)
 	api := f.api(t)
-	uid := f.pod(t, "etcd")
+	before := f.runningPod(t, "etcd")
+	require.NotNil(t, before)
 	f.kubectl(t, "delete", "pod", "fellowship-etcd-0")
 	clusters.Eventually(t, 2*time.Minute, "another etcd pod", func(context.Context) (bool, error) {
-		current := f.pod(t, "etcd")
-		return current != "" && current != uid, nil
+		current := f.runningPod(t, "etcd")
+		return current != nil && current.UID != before.UID, nil
 	})
 	f.keep(t)
 	f.waitForRollouts(t)
@@ -105,17 +106,17 @@ func (f *fellowship) clusterNames(t *testing.T, api *clusters.Cluster) string {
 	return api.Kubectl(t, "get", "clusters", "-o", "name")
 }
 
-// pod gives the UID of a component's only running pod; empty while there is none.
-func (f *fellowship) pod(t *testing.T, component string) string {
+// runningPod gives a component's only running pod; nil while there is none.
+func (f *fellowship) runningPod(t *testing.T, component string) *corev1.Pod {
 	t.Helper()
 	var pods corev1.PodList
 	require.NoError(t, f.host.List(t.Context(), &pods, client.InNamespace(f.namespace), client.MatchingLabels{"app.kubernetes.io/component": component}))
-	for _, pod := range pods.Items {
+	for i, pod := range pods.Items {
 		if pod.DeletionTimestamp == nil && pod.Status.Phase == corev1.PodRunning {
-			return string(pod.UID)
+			return &pods.Items[i]
 		}
 	}
-	return ""
+	return nil
 }
 
 // TestBadInput gives each hook what it must refuse: helm shows one sentence that says what to do, and nothing is half made. What is refused before the member is asked is so in the packages' tests too,
