@@ -119,7 +119,7 @@ func Flags(verb string) []string {
 }
 
 const (
-	ofItself     = "it was about kubefed's own output"
+	ofItself     = "it was about kubefed itself"
 	inKubeconfig = "Helm takes that from the kubeconfig: put it there"
 	asAnother    = "Helm has --kube-as-user and --kube-as-group for it"
 )

@@ -517,7 +517,10 @@ func (g *guided) tearDown(t *testing.T) {
 		}
 	}
 	g.uninstall(t, g.name)
-	require.Empty(t, g.kubectl(t, "get", "persistentvolumeclaims", "-o", "name"))
+	clusters.EventuallySeen(t, time.Minute, "etcd's claim gone", func() (bool, string) {
+		claims := g.kubectl(t, "get", "persistentvolumeclaims", "-o", "name")
+		return claims == "", claims
+	})
 	for member, before := range g.before {
 		member.RequireUnchanged(t, before)
 	}
@@ -723,7 +726,8 @@ func (g *guided) curl(t *testing.T, config *rest.Config) string {
 	t.Helper()
 	server, err := url.Parse(config.Host)
 	require.NoError(t, err)
-	options := fmt.Sprintf("url = https://%s/api/v1/namespaces/kube-system/secrets?limit=1\nconnect-to = ::%s\ncacert = %s\n", config.ServerName, server.Host, g.write(t, string(config.CAData)))
+	options := fmt.Sprintf("url = %q\nconnect-to = %q\ncacert = %q\n",
+		"https://"+config.ServerName+"/api/v1/namespaces/kube-system/secrets?limit=1", "::"+server.Host, g.write(t, string(config.CAData)))
 	if config.Username != "" {
 		options += fmt.Sprintf("user = %q\n", config.Username+":"+config.Password)
 	}
