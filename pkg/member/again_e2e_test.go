@@ -160,20 +160,44 @@ func TestInCluster(t *testing.T) {
 	assert.NotContains(t, rohan.log.String(), "left behind")
 }
 
-// A namespace that others use by now stays, with what is theirs.
+// A namespace that others use by now stays, with what is theirs, though an unjoin that was killed had given it to its role before.
 func TestSharedNamespace(t *testing.T) {
 	asBefore := unchanged(t)
 	gondor := newRelease(t, "gondor")
 	require.NoError(t, gondor.join(), gondor.log.String())
+	role, namespace := &rbacv1.ClusterRole{}, &corev1.Namespace{}
+	require.NoError(t, memberServer.Get(t.Context(), client.ObjectKey{Name: names{"gondor", fellowship}.role()}, role))
+	require.NoError(t, memberServer.Get(t.Context(), client.ObjectKey{Name: v1beta1.NamespaceFederationSystem}, namespace))
+	namespace.OwnerReferences = []metav1.OwnerReference{ownerReference(role)}
+	require.NoError(t, memberServer.Update(t.Context(), namespace))
 	theirs := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: v1beta1.NamespaceFederationSystem, Name: "theirs"}}
 	require.NoError(t, memberServer.Create(t.Context(), theirs))
 	require.NoError(t, gondor.unjoin(), gondor.log.String())
+	require.NoError(t, memberServer.Get(t.Context(), client.ObjectKeyFromObject(namespace), namespace))
+	require.Empty(t, namespace.OwnerReferences)
 	clusters.EventuallySeen(t, bound, "the account to be gone", func() (bool, string) {
 		err := memberServer.Get(t.Context(), client.ObjectKey{Namespace: v1beta1.NamespaceFederationSystem, Name: "gondor-fellowship"}, &corev1.ServiceAccount{})
 		return apierrors.IsNotFound(err), fmt.Sprint(err)
 	})
 	require.NoError(t, memberServer.Get(t.Context(), client.ObjectKeyFromObject(theirs), theirs))
 	require.NoError(t, memberServer.Delete(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: v1beta1.NamespaceFederationSystem}}))
+	asBefore()
+}
+
+// The account of another federation, which has left a moment before, keeps no namespace though the garbage collector has not taken it yet.
+func TestLastOfTwo(t *testing.T) {
+	asBefore := unchanged(t)
+	gondor := newRelease(t, "gondor")
+	require.NoError(t, gondor.join(), gondor.log.String())
+	const held = "fedhelm.dev/test" // so that it is there still when the other leaves
+	alliance := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{
+		Namespace: v1beta1.NamespaceFederationSystem, Name: names{"gondor", "alliance"}.account(), Finalizers: []string{held},
+		OwnerReferences: []metav1.OwnerReference{ownerReference(&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: names{"gondor", "alliance"}.role(), UID: "gone"}})},
+	}}
+	require.NoError(t, memberServer.Create(t.Context(), alliance))
+	require.NoError(t, gondor.unjoin(), gondor.log.String())
+	assert.NotContains(t, gondor.log.String(), "the member's namespace stays")
+	require.NoError(t, memberServer.Patch(t.Context(), alliance, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"finalizers":null}}`))))
 	asBefore()
 }
 

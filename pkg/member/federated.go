@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -123,7 +124,7 @@ var ownObjects = map[schema.GroupResource][]string{
 	corev1.Resource("configmaps"):      {"kube-root-ca.crt", "openshift-service-ca.crt"},
 }
 
-// othersIn gives some objects in a namespace that neither Kubernetes put there nor the owner owns.
+// othersIn gives some objects in a namespace that neither Kubernetes put there nor the owner owns. What is on its way out, by somebody's deletion or as orphaned, is none.
 func othersIn(ctx context.Context, a *kube.API, namespace string, owner types.UID) ([]string, error) {
 	kinds, err := kindsOf(a)
 	if err != nil {
@@ -147,7 +148,14 @@ func othersIn(ctx context.Context, a *kube.API, namespace string, owner types.UI
 		}
 		for _, item := range list.Items {
 			owned := slices.ContainsFunc(item.OwnerReferences, func(r metav1.OwnerReference) bool { return r.UID == owner })
-			if !owned && !slices.Contains(ownObjects[k.GroupResource()], item.Name) {
+			if owned || item.DeletionTimestamp != nil || slices.Contains(ownObjects[k.GroupResource()], item.Name) {
+				continue
+			}
+			gone, err := orphaned(ctx, c, &item)
+			if err != nil {
+				return nil, err
+			}
+			if !gone {
 				others = append(others, k.Resource+"/"+item.Name)
 			}
 		}
@@ -156,4 +164,21 @@ func othersIn(ctx context.Context, a *kube.API, namespace string, owner types.UI
 		}
 	}
 	return nil, nil
+}
+
+// orphaned says whether an object was a ClusterRole's that is gone, as an account is whose federation has just let the cluster go: the garbage collector is about to take it.
+func orphaned(ctx context.Context, c metadata.Interface, item *metav1.PartialObjectMetadata) (bool, error) {
+	for _, owner := range item.OwnerReferences {
+		if owner.APIVersion != rbacv1.SchemeGroupVersion.String() || owner.Kind != "ClusterRole" {
+			return false, nil
+		}
+		role, err := c.Resource(rbacv1.SchemeGroupVersion.WithResource("clusterroles")).Get(ctx, owner.Name, metav1.GetOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return false, fmt.Errorf("get the member's ClusterRole %s: %w", owner.Name, err)
+		}
+		if err == nil && role.UID == owner.UID {
+			return false, nil
+		}
+	}
+	return len(item.OwnerReferences) > 0, nil
 }

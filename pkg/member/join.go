@@ -198,6 +198,9 @@ func (j *join) rehearse(ctx context.Context) error {
 		if apierrors.IsBadRequest(err) && strings.Contains(err.Error(), "dry run") {
 			continue // an admission webhook that cannot rehearse
 		}
+		if errors.Is(err, kube.ErrForeign) && r.api == j.host {
+			return fmt.Errorf("%w; if another release has it, such as the one that joins this cluster to another federation, set secretName to a name that no other has", err)
+		}
 		if err != nil {
 			return err
 		}

@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
+	"github.com/fedhelm/fedhelm/pkg/kube"
 	"github.com/fedhelm/fedhelm/pkg/memberdns"
 	"github.com/fedhelm/fedhelm/test/clusters"
 )
@@ -61,11 +62,15 @@ func TestBadInput(t *testing.T) {
 		}, "refuses the credentials in the value credentials.kubeconfig (401 Unauthorized)"},
 		"missing rights": {func(r *release) { r.values.Credentials.Kubeconfig = string(kubeconfig(t, frodo.Config(), "gondor")) },
 			"lack the right to do everything with all resources in the member, which the federation's account is to hold (the ClusterRole rule {apiGroups: [\"*\"]"},
-		"no such federation":        {func(r *release) { r.values.Federation = "mordor" }, `there is no federation "mordor" in namespace federation-home, it has: fellowship`},
-		"no federation":             {func(r *release) { r.namespace = "no-federation" }, "there is no federation in namespace no-federation: install one there with"},
-		"an ambiguous federation":   {func(r *release) { r.namespace = "two-federations" }, "namespace two-federations has several federations: fellowship, mordor; set federation to one of them"},
-		"a namespace in the way":    {func(r *release) { r.makeInMember(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: fellowship}}) }, "the member has a namespace fellowship, like the federation"},
-		"somebody else's Secret":    {func(r *release) { r.values.SecretName = registrars }, "Secret federation-home/federation-registrars exists already and is not release gondor's own"},
+		"no such federation":      {func(r *release) { r.values.Federation = "mordor" }, `there is no federation "mordor" in namespace federation-home, it has: fellowship`},
+		"no federation":           {func(r *release) { r.namespace = "no-federation" }, "there is no federation in namespace no-federation: install one there with"},
+		"an ambiguous federation": {func(r *release) { r.namespace = "two-federations" }, "namespace two-federations has several federations: fellowship, mordor; set federation to one of them"},
+		"a namespace in the way":  {func(r *release) { r.makeInMember(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: fellowship}}) }, "the member has a namespace fellowship, like the federation"},
+		"somebody else's Secret":  {func(r *release) { r.values.SecretName = registrars }, "Secret federation-home/federation-registrars exists already and is not release gondor's own"},
+		"another release's Secret": {func(r *release) {
+			labels := kube.Release{Name: "gondor-alliance", Federation: "alliance"}.Labels()
+			r.make(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: rivendell, Name: "gondor-federation-credentials", Labels: labels}})
+		}, "set secretName to a name that no other has"},
 		"a label that is none":      {func(r *release) { r.values.Labels = map[string]string{"a": "not a label"} }, `Cluster.federation.fedhelm.dev "gondor" is invalid: metadata.labels: Invalid value: "not a label"`},
 		"a CIDR that is none":       {func(r *release) { r.values.ClientCIDR = "10.0.0.0/99" }, "clientCIDR must be a range"},
 		"a template that is broken": {func(r *release) { r.values.ClusterDNS.Template = "{{ .Nothing }}" }, "clusterDNS.template"},

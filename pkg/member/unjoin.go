@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
@@ -264,7 +266,7 @@ func (l *leaving) EnsureAccountGone(ctx context.Context) {
 	l.Log.Info("deleted, with binding, account and token", "object", "ClusterRole "+l.role(), "in", "member")
 }
 
-// giveNamespace makes the member's namespace go with the ClusterRole, if we made it and nobody else uses it.
+// giveNamespace makes the member's namespace go with the ClusterRole, if we made it and nobody else uses it. Where others do, it takes back what a run that was killed may have given.
 func (l *leaving) giveNamespace(ctx context.Context, role *rbacv1.ClusterRole) {
 	namespace := &corev1.Namespace{}
 	err := l.member.Get(ctx, client.ObjectKey{Name: v1beta1.NamespaceFederationSystem}, namespace)
@@ -275,13 +277,16 @@ func (l *leaving) giveNamespace(ctx context.Context, role *rbacv1.ClusterRole) {
 	if err == nil {
 		others, err = othersIn(ctx, l.member, namespace.Name, role.UID)
 	}
-	if err == nil && len(others) > 0 {
-		l.Log.Info("the member's namespace stays, others use it", "namespace", namespace.Name, "objects", strings.Join(others, ", "))
-		return
-	}
-	if err == nil {
-		before := namespace.DeepCopy()
+	before := namespace.DeepCopy()
+	switch {
+	case err != nil:
+	case len(others) == 0:
 		namespace.OwnerReferences = []metav1.OwnerReference{ownerReference(role)}
+	default:
+		l.Log.Info("the member's namespace stays, others use it", "namespace", namespace.Name, "objects", strings.Join(others, ", "))
+		namespace.OwnerReferences = slices.DeleteFunc(namespace.OwnerReferences, func(r metav1.OwnerReference) bool { return r.UID == role.UID })
+	}
+	if err == nil && !equality.Semantic.DeepEqual(before.OwnerReferences, namespace.OwnerReferences) {
 		err = l.member.Patch(ctx, namespace, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}), client.FieldOwner(kube.FieldManager))
 	}
 	if err != nil {

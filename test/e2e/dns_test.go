@@ -121,12 +121,12 @@ func (f *federatedDNS) levels(member string) (zoneLevel, regionLevel, globalLeve
 	return base + at.Zones[0] + "." + at.Region + "." + zone, base + at.Region + "." + zone, base + zone
 }
 
-// service gives nginx in a member: its own address there and its load balancer's.
-func service(t *testing.T, member *clusters.Cluster) (local, balancer string) {
+// service gives a Service of namespace default in a member: its own address there and its load balancer's.
+func service(t *testing.T, member *clusters.Cluster, name string) (local, balancer string) {
 	t.Helper()
-	clusters.Eventually(t, time.Minute, "an address of nginx in "+member.Name, func(ctx context.Context) (bool, error) {
+	clusters.Eventually(t, time.Minute, "an address of "+name+" in "+member.Name, func(ctx context.Context) (bool, error) {
 		var s corev1.Service
-		if err := member.Get(ctx, client.ObjectKey{Namespace: "default", Name: "nginx"}, &s); err != nil {
+		if err := member.Get(ctx, client.ObjectKey{Namespace: "default", Name: name}, &s); err != nil {
 			return false, err
 		}
 		if len(s.Status.LoadBalancer.Ingress) == 0 {
@@ -164,7 +164,7 @@ func TestFederatedServices(t *testing.T) {
 	f.apply(t, f.api, nginx)
 	local, balancer := map[*clusters.Cluster]string{}, map[*clusters.Cluster]string{}
 	for _, member := range f.members() {
-		local[member], balancer[member] = service(t, member)
+		local[member], balancer[member] = service(t, member, "nginx")
 	}
 	other := map[*clusters.Cluster]*clusters.Cluster{f.gondor: f.shire, f.shire: f.gondor}
 	short := "nginx.default." + f.name
