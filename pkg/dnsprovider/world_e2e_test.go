@@ -98,6 +98,14 @@ func (w world) follow(t *testing.T) {
 		}
 		assert.Equal(t, writes, w.writes(), "%s: nothing is written again", step.what)
 	}
+	_, err = fellowship.Sync(t.Context(), []*endpoint.Endpoint{a(global, "192.0.2.1", "192.0.2.2"), a(region, "192.0.2.2"), cname(inZone, region)})
+	require.NoError(t, err)
+	before := w.records()
+	changed, err = fellowship.Sync(t.Context(), []*endpoint.Endpoint{a(global, "192.0.2.1"), cname(region, global), cname(inZone, region)},
+		a(global).Key(), a(region).Key(), a("nginx.default.council.svc").Key())
+	require.NoError(t, err)
+	require.Zero(t, changed, "what is kept stays")
+	require.Equal(t, before, w.records())
 	_, err = fellowship.Sync(t.Context(), nil)
 	require.NoError(t, err)
 	require.Equal(t, beside, w.records())

@@ -79,16 +79,17 @@ func (z *Zone) Close() {
 }
 
 // Sync makes the records that are ours what desired says: names below the zone's without trailing dot, types A, AAAA and CNAME. Somebody else's are never touched, and
-// nothing is written when nothing differs. It gives how many records were created, changed or deleted. Errors: what the provider answers, after which some records may have
+// nothing is written when nothing differs. What addresses of ours kept tells by name and type stay: they join the desired ones, and go before a desired CNAME. Of the CNAMEs those are then left out that
+// lead to no record. It gives how many records were created, changed or deleted. Errors: what the provider answers, after which some records may have
 // been changed and the next Sync reads the zone anew; *HeldError, which says that all went well but for those names.
-func (z *Zone) Sync(ctx context.Context, desired []*endpoint.Endpoint) (changed int, err error) {
+func (z *Zone) Sync(ctx context.Context, desired []*endpoint.Endpoint, kept ...endpoint.EndpointKey) (changed int, err error) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	wanted, err := z.wanted(desired)
 	if err != nil {
 		return 0, err
 	}
-	changed, held, err := z.sync(ctx, wanted)
+	changed, held, err := z.sync(ctx, wanted, kept)
 	if err != nil {
 		z.forget()
 		return changed, z.explain("keep the records in", err)
@@ -107,13 +108,16 @@ func (z *Zone) explain(what string, err error) error {
 	return fmt.Errorf("%s zone %s at %s: %w: %s", what, z.config.Zone, z.config.Provider, err, z.kind.advice)
 }
 
-func (z *Zone) sync(ctx context.Context, wanted records) (changed int, held []string, err error) {
+func (z *Zone) sync(ctx context.Context, wanted records, kept []endpoint.EndpointKey) (changed int, held []string, err error) {
 	if err := z.open(ctx); err != nil {
 		return 0, nil, err
 	}
 	current, err := z.list(ctx)
 	if err != nil {
 		return 0, nil, err
+	}
+	if len(kept) > 0 {
+		wanted = leading(withKept(z.ours(current, kept), wanted))
 	}
 	err = listen(ctx, func(context.Context) (err error) {
 		wanted, err = z.registry.AdjustEndpoints(wanted)
@@ -144,6 +148,56 @@ func (z *Zone) sync(ctx context.Context, wanted records) (changed int, held []st
 	held = append(z.held(current, wanted), shared...)
 	slices.Sort(held)
 	return changed, slices.Compact(held), z.dropMarks(ctx, changes)
+}
+
+// ours are those of the records that have one of the keys and are ours.
+func (z *Zone) ours(current records, keys []endpoint.EndpointKey) (ours records) {
+	wanted := map[endpoint.EndpointKey]bool{}
+	for _, key := range keys {
+		wanted[key] = true
+	}
+	for _, e := range current {
+		if e.IsOwnedBy(z.owner) && wanted[endpoint.EndpointKey{DNSName: strings.ToLower(e.DNSName), RecordType: e.RecordType}] {
+			ours = append(ours, e)
+		}
+	}
+	return ours
+}
+
+// withKept adds addresses that are there to the wanted records.
+func withKept(kept, wanted records) records {
+	at, addressed := map[endpoint.EndpointKey]*endpoint.Endpoint{}, map[string]bool{}
+	for _, e := range wanted {
+		at[e.Key()] = e
+	}
+	for _, e := range kept {
+		added := endpoint.NewEndpointWithTTL(strings.ToLower(e.DNSName), e.RecordType, e.RecordTTL, e.Targets...)
+		addressed[added.DNSName] = true
+		if there := at[added.Key()]; there != nil {
+			there.Targets = slices.Compact(slices.Sorted(slices.Values(slices.Concat(there.Targets, added.Targets))))
+		} else {
+			wanted, at[added.Key()] = append(wanted, added), added
+		}
+	}
+	return slices.DeleteFunc(wanted, func(e *endpoint.Endpoint) bool {
+		return e.RecordType == endpoint.RecordTypeCNAME && addressed[e.DNSName]
+	})
+}
+
+// leading leaves out the CNAMEs that lead to none of the records.
+func leading(wanted records) records {
+	for {
+		names, before := map[string]bool{}, len(wanted)
+		for _, e := range wanted {
+			names[e.DNSName] = true
+		}
+		wanted = slices.DeleteFunc(wanted, func(e *endpoint.Endpoint) bool {
+			return e.RecordType == endpoint.RecordTypeCNAME && !names[strings.ToLower(e.Targets[0])]
+		})
+		if len(wanted) == before {
+			return wanted
+		}
+	}
 }
 
 // withoutShared leaves out of wanted the names at which others have values and we have none, and gives all at which others have some: for a provider that would put ours beside

@@ -58,6 +58,8 @@ type Service struct {
 	LoadBalancer bool
 	// Addresses are those of its load balancers in the members where it has ready endpoints, by member.
 	Addresses map[string][]netip.Addr
+	// Unknown are the types of those addresses, A and AAAA, of which some are not known, by member: a load balancer's host name that nobody has answered for.
+	Unknown map[string][]string
 }
 
 // Problem is what somebody must mend so that a Service or a cluster has all its names.
@@ -84,6 +86,9 @@ func (l Level) String() string { return [...]string{"zone", "region", "global"}[
 type Records struct {
 	// Endpoints are A, AAAA and CNAME records, those of a Service together, in an order that depends on nothing but the input.
 	Endpoints []*endpoint.Endpoint
+	// Kept tells by name and type of addresses that are to stay in the zone, where there are some, beside those of Endpoints: what else belongs there is not known. So a CNAME may lead to
+	// such a name alone, or to none.
+	Kept []endpoint.EndpointKey
 	// Levels counts them by level.
 	Levels [Global + 1]int
 	// Problems are what is missing among them, the clusters' first.
@@ -182,7 +187,10 @@ func isDomain(text string) bool {
 
 // add adds the records of one Service.
 func (r *Records) add(f Federation, levels []*level, s *Service) {
-	if !s.LoadBalancer || !slices.ContainsFunc(levels, func(l *level) bool { return l.Level == Global && len(addressesAt(l, s)) > 0 }) {
+	if !s.LoadBalancer || len(levels) == 0 {
+		return
+	}
+	if global := levels[len(levels)-1]; len(addressesAt(global, s)) == 0 && len(unknownAt(global, s)) == 0 {
 		return
 	}
 	for _, part := range [][2]string{{"name", s.Name}, {"namespace", s.Namespace}, {"federation", f.Name}} {
@@ -202,10 +210,12 @@ func (r *Records) add(f Federation, levels []*level, s *Service) {
 			}
 			continue
 		}
+		for _, kind := range unknownAt(l, s) {
+			r.Kept = append(r.Kept, endpoint.EndpointKey{DNSName: name, RecordType: kind})
+		}
 		v4, v6 := split(addressesAt(l, s))
-		if len(v4)+len(v6) == 0 {
+		if len(v4)+len(v6) == 0 && l.Level != Global {
 			r.append(l, name, endpoint.RecordTypeCNAME, prefix+l.up)
-			continue
 		}
 		if len(v4) > 0 {
 			r.append(l, name, endpoint.RecordTypeA, v4...)
@@ -237,6 +247,16 @@ func addressesAt(l *level, s *Service) []netip.Addr {
 		}
 	}
 	slices.SortFunc(all, netip.Addr.Compare)
+	return slices.Compact(all)
+}
+
+// unknownAt gives the types of which a Service has unknown addresses at a level, sorted and each once.
+func unknownAt(l *level, s *Service) []string {
+	var all []string
+	for _, member := range l.members {
+		all = append(all, s.Unknown[member]...)
+	}
+	slices.Sort(all)
 	return slices.Compact(all)
 }
 

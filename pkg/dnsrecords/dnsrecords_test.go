@@ -125,6 +125,46 @@ func TestLevels(t *testing.T) {
 	}
 }
 
+// What is not known of a member's addresses keeps what the zone has at the member's own levels, and no other's.
+func TestUnknownAddresses(t *testing.T) {
+	kept := func(r Records) (all []string) {
+		for _, key := range r.Kept {
+			all = append(all, strings.TrimPrefix(key.DNSName, "nginx.default.fellowship.svc.")+" "+key.RecordType)
+		}
+		return all
+	}
+	services := nginx(map[string][]netip.Addr{"gondor": addresses("10.1.0.1")})
+	services[0].Unknown = map[string][]string{"shire": {"A", "AAAA", "A"}}
+	r := Compute(fellowship, []Member{gondor, shire}, services)
+	assert.Equal(t, []string{
+		"hobbiton-a.eriador.federation.internal A", "hobbiton-a.eriador.federation.internal AAAA",
+		"eriador.federation.internal A", "eriador.federation.internal AAAA",
+		"federation.internal A", "federation.internal AAAA",
+	}, kept(r))
+	assert.Equal(t, []string{
+		"hobbiton-a.eriador.federation.internal CNAME eriador.federation.internal",
+		"minas-tirith-a.gondor.federation.internal A 10.1.0.1",
+		"minas-tirith-b.gondor.federation.internal A 10.1.0.1",
+		"eriador.federation.internal CNAME federation.internal",
+		"gondor.federation.internal A 10.1.0.1",
+		"federation.internal A 10.1.0.1",
+	}, lines(r))
+
+	services[0].Addresses = nil
+	services[0].Unknown = map[string][]string{"shire": {"AAAA"}}
+	r = Compute(fellowship, []Member{with(gondor, func(m *Member) { m.Zones = nil }), shire}, services)
+	assert.Equal(t, []string{
+		"hobbiton-a.eriador.federation.internal CNAME eriador.federation.internal",
+		"eriador.federation.internal CNAME federation.internal",
+		"gondor.federation.internal CNAME federation.internal",
+	}, lines(r), "they lead to what is kept")
+	assert.Equal(t, []string{"hobbiton-a.eriador.federation.internal AAAA", "eriador.federation.internal AAAA", "federation.internal AAAA"}, kept(r))
+
+	for _, members := range [][]Member{{gondor}, {gondor, with(shire, func(m *Member) { m.Healthy = false })}} {
+		assert.Empty(t, Compute(fellowship, members, services), "of a member that has left or is away nothing is to be used")
+	}
+}
+
 func TestOnlyLoadBalancers(t *testing.T) {
 	services := nginx(map[string][]netip.Addr{"gondor": addresses("10.1.0.1")})
 	services[0].LoadBalancer = false

@@ -21,6 +21,7 @@ import (
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 	"github.com/fedhelm/fedhelm/test/clusters"
+	"github.com/fedhelm/fedhelm/test/matrix"
 )
 
 const (
@@ -197,6 +198,31 @@ func TestFederatedServices(t *testing.T) {
 		e.shire.endpoints("web", false)
 		e.program = e.run(append(e.zone.flags(), args...)...)
 		e.zone.eventuallyReached("web", gondorAlone)
+		e.shire.endpoints("web", true)
+		e.zone.eventuallyReached("web", both)
+	})
+
+	t.Run("started while a host name is not answered for, it keeps what the zone has", func(t *testing.T) {
+		if !matrix.Whole() {
+			return // a start waits half a minute for the answer
+		}
+		names.set(false, "lb.gondor.example", "10.1.0.2")
+		e.gondor.balance("web", "lb.gondor.example")
+		e.zone.eventually(serviceName("web", "west"), "A 10.1.0.2")
+		names.set(true, "lb.gondor.example")
+		e.program.end(syscall.SIGKILL)
+		stop := e.zone.watchOver(serviceName("web", "west"), "A 10.1.0.2")
+		e.program = e.run(append(e.zone.flags(), args...)...)
+		clusters.EventuallySeen(t, 2*bound, "three looks at the zone", e.program.moreOf("federation_dns_sync_duration_seconds_count", `result="written"`, 3))
+		require.Empty(t, stop(), "what it answered besides")
+		e.shire.endpoints("web", false)
+		e.zone.eventually(serviceName("web", "east"), "CNAME web.shop.fellowship.svc.federation.internal A 10.1.0.2 10.2.0.1")
+
+		names.set(false, "lb.gondor.example", "10.1.0.3")
+		e.zone.eventually(serviceName("web", ""), "A 10.1.0.3")
+		names.set(false, "lb.gondor.example")
+		e.zone.eventuallyReached("web", gone)
+		e.gondor.balance("web", atGondor)
 		e.shire.endpoints("web", true)
 		e.zone.eventuallyReached("web", both)
 	})

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/external-dns/endpoint"
 )
 
 const (
@@ -20,8 +21,11 @@ const (
 	lookups = 16
 )
 
-// families are the two kinds of addresses, which are asked for apart: a failure of one says nothing of the other.
-var families = [...]string{"ip4", "ip6"}
+// families are the two kinds of addresses, which are asked for apart: a failure of one says nothing of the other. recordTypes are their records'.
+var (
+	families    = [...]string{"ip4", "ip6"}
+	recordTypes = [len(families)]string{endpoint.RecordTypeA, endpoint.RecordTypeAAAA}
+)
 
 // hosts keeps the addresses of load balancers' host names.
 type hosts struct {
@@ -108,6 +112,20 @@ func (h *hosts) addresses(name string) []netip.Addr {
 		return slices.Concat(known.addresses[:]...)
 	}
 	return nil
+}
+
+// unanswered are the types of a name's addresses for which nobody has answered yet.
+func (h *hosts) unanswered(name string) []string {
+	h.mutex.Lock()
+	defer h.mutex.Unlock()
+	known := h.names[name]
+	var all []string
+	for i, kind := range recordTypes {
+		if known == nil || !known.answered[i] {
+			all = append(all, kind)
+		}
+	}
+	return all
 }
 
 // unknown is a name that nobody has answered for yet, empty if there is none.

@@ -19,8 +19,8 @@ import (
 type Zone interface {
 	// Check says in a sentence what keeps the zone from being written, nil if nothing does.
 	Check(ctx context.Context) error
-	// Sync makes our records the desired ones, and says how many it changed. It may change what it is given.
-	Sync(ctx context.Context, desired []*endpoint.Endpoint) (changed int, err error)
+	// Sync makes our records the desired ones, beside which the addresses that are kept stay where there are some, and says how many it changed. It may change what it is given.
+	Sync(ctx context.Context, desired []*endpoint.Endpoint, kept ...endpoint.EndpointKey) (changed int, err error)
 	Close()
 }
 
@@ -127,14 +127,14 @@ func (k *keeper) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		hash := hashOf(records.Endpoints)
+		hash := hashOf(records)
 		if !whole && hash == k.synced && k.provider.Version() == k.version {
 			k.forgetWaiting()
 			k.report(outcome{records: records, held: k.held})
 			continue
 		}
 		failed := k.failures > 0
-		held, err := k.sync(ctx, records.Endpoints)
+		held, err := k.sync(ctx, records)
 		if ctx.Err() != nil {
 			return // stopping says nothing about the provider
 		}
@@ -234,13 +234,13 @@ func (k *keeper) forgetWaiting() {
 
 // sync writes the records, with a zone that is opened anew when its configuration has changed, or when it has failed for long. It gives the names that
 // are not written since others hold them.
-func (k *keeper) sync(ctx context.Context, desired []*endpoint.Endpoint) (held []string, err error) {
+func (k *keeper) sync(ctx context.Context, desired dnsrecords.Records) (held []string, err error) {
 	began := time.Now()
 	if err = k.open(ctx); err == nil {
 		ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 		defer cancel()
 		var changed int
-		changed, err = k.zone.Sync(ctx, desired)
+		changed, err = k.zone.Sync(ctx, desired.Endpoints, desired.Kept...)
 		changesMetric.Add(float64(changed))
 		k.proven = k.proven || changed > 0
 		if err != nil && k.provider.Held != nil {
@@ -290,14 +290,20 @@ func backoff(failures int) time.Duration {
 }
 
 // hashOf is never 0.
-func hashOf(endpoints []*endpoint.Endpoint) uint64 {
+func hashOf(records dnsrecords.Records) uint64 {
 	hash := fnv.New64a()
-	for _, e := range endpoints {
-		for _, text := range append([]string{e.DNSName, e.RecordType}, e.Targets...) {
+	write := func(texts ...string) {
+		for _, text := range texts {
 			_, _ = hash.Write([]byte(text))
 			_, _ = hash.Write([]byte{0})
 		}
 		_, _ = hash.Write([]byte{0})
+	}
+	for _, e := range records.Endpoints {
+		write(append([]string{e.DNSName, e.RecordType}, e.Targets...)...)
+	}
+	for _, key := range records.Kept {
+		write(key.DNSName, key.RecordType)
 	}
 	return max(1, hash.Sum64())
 }

@@ -42,7 +42,7 @@ func (p *fakeProvider) Check(context.Context) error {
 	return p.unwritable
 }
 
-func (p *fakeProvider) Sync(_ context.Context, desired []*endpoint.Endpoint) (int, error) {
+func (p *fakeProvider) Sync(_ context.Context, desired []*endpoint.Endpoint, kept ...endpoint.EndpointKey) (int, error) {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
 	p.syncs++
@@ -53,6 +53,9 @@ func (p *fakeProvider) Sync(_ context.Context, desired []*endpoint.Endpoint) (in
 	p.has = ""
 	for _, e := range desired {
 		p.has += e.DNSName + " "
+	}
+	for _, key := range kept {
+		p.has += "kept:" + key.DNSName + " "
 	}
 	changed := 0
 	if p.has != had {
@@ -123,6 +126,10 @@ func inWorld(t *testing.T, test func(*world)) {
 		w.keeper = newKeeper(w.fakeProvider.provider(), time.Minute, func(context.Context) (r dnsrecords.Records) {
 			w.fakeProvider.set(func(*fakeProvider) {
 				for _, name := range strings.Fields(w.wanted) {
+					if kept, is := strings.CutPrefix(name, "kept:"); is {
+						r.Kept = append(r.Kept, endpoint.EndpointKey{DNSName: kept, RecordType: "A"})
+						continue
+					}
 					r.Endpoints = append(r.Endpoints, endpoint.NewEndpoint(name, "A", "10.0.0.1"))
 				}
 			})
@@ -253,6 +260,18 @@ func TestHeldNamesHoldUpNothing(t *testing.T) {
 		last := w.outcomes[len(w.outcomes)-1]
 		assert.NoError(t, last.failure)
 		assert.Equal(t, []string{"b"}, last.held)
+	})
+}
+
+func TestWhatIsNoLongerKeptIsWritten(t *testing.T) {
+	inWorld(t, func(w *world) {
+		for _, wanted := range [][]string{{"a", "kept:a"}, {"a"}} {
+			w.want(wanted...)
+			time.Sleep(time.Second)
+			synctest.Wait()
+			assert.Equal(t, strings.Join(wanted, " ")+" ", w.has)
+			assert.Equal(t, 1, w.count())
+		}
 	})
 }
 

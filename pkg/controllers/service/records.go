@@ -7,7 +7,8 @@ import (
 	"github.com/fedhelm/fedhelm/pkg/dnsrecords"
 )
 
-// records are those that the zone should have, by what is known now. It waits a short while for the addresses of host names that are new.
+// records are those that the zone should have, by what is known now. It waits a short while for the addresses of host names that are new; what the zone has of those that nobody answers
+// for stays, since DNS may be in trouble just when we start.
 func (c *controller) records(ctx context.Context) dnsrecords.Records {
 	c.hosts.want(ctx, c.hostNames())
 	var members []dnsrecords.Member
@@ -19,7 +20,7 @@ func (c *controller) records(ctx context.Context) dnsrecords.Records {
 	federated := c.federated()
 	services := make([]dnsrecords.Service, 0, len(federated))
 	for _, s := range federated {
-		service := dnsrecords.Service{Namespace: s.Namespace, Name: s.Name, LoadBalancer: s.loadBalancer, Addresses: map[string][]netip.Addr{}}
+		service := dnsrecords.Service{Namespace: s.Namespace, Name: s.Name, LoadBalancer: s.loadBalancer, Addresses: map[string][]netip.Addr{}, Unknown: map[string][]string{}}
 		for _, cluster := range c.ingresses(s) {
 			for _, ingress := range cluster.Items {
 				if address, err := netip.ParseAddr(ingress.IP); err == nil {
@@ -27,6 +28,7 @@ func (c *controller) records(ctx context.Context) dnsrecords.Records {
 				}
 				if ingress.Hostname != "" {
 					service.Addresses[cluster.Cluster] = append(service.Addresses[cluster.Cluster], c.hosts.addresses(ingress.Hostname)...)
+					service.Unknown[cluster.Cluster] = append(service.Unknown[cluster.Cluster], c.hosts.unanswered(ingress.Hostname)...)
 				}
 			}
 		}

@@ -5,7 +5,7 @@
 // that have a host name are resolved in hosts.go.
 //
 // All is found out from the two sides' watches, so it can be killed at any moment. Until it knows all members that are Ready after a start, nothing is
-// written; of a member that it cannot read, the annotation is its memory.
+// written; of a member that it cannot read, the annotation is its memory, and of a host name that nobody answers for, the zone.
 package service
 
 import (
@@ -174,7 +174,7 @@ func (c *controller) learn(ctx context.Context) bool {
 			return true
 		}
 		if time.Since(began) > settleTime {
-			c.log.Info("going on without it, by what the Services' annotations say", "unknown", unknown)
+			c.log.Info("going on without it, by what the Services' annotations and the zone say", "unknown", unknown)
 			return true
 		}
 	}
