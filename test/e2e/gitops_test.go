@@ -32,7 +32,7 @@ func TestHelmfile(t *testing.T) {
 				if t.Failed() {
 					f.explain(t)
 				}
-				f.uninstallAll(t)
+				f.unjoinAll(t)
 				f.host.DeleteNamespace(t, f.namespace, 2*time.Minute)
 			})
 			p := newPerson(t, clusters.Host, clusters.Gondor, clusters.Shire)

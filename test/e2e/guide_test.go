@@ -800,7 +800,7 @@ func keepsRecords(name string, read func(*guided, *testing.T) string) look {
 		t.Cleanup(func() {
 			_, _ = member.Run(t, "kubectl", "--namespace", "default", "delete", "service/nginx", "deployment/nginx", "--ignore-not-found")
 		})
-		_, balancer := service(t, member)
+		_, balancer := service(t, member, "nginx")
 		clusters.EventuallySeen(t, 2*time.Minute, "the record of nginx with "+balancer, func() (bool, string) {
 			records := read(g, t)
 			return strings.Contains(records, "nginx") && strings.Contains(records, balancer), records
