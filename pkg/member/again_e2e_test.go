@@ -224,6 +224,7 @@ func TestLetGo(t *testing.T) {
 // A member's release that is installed before its federation waits for it, for as long as it is told.
 func TestFederationComesLater(t *testing.T) {
 	controlPlane(t, "federation-to-come")
+	asBefore := unchanged(t)
 	gondor := newRelease(t, "gondor")
 	gondor.namespace = "federation-to-come"
 	gondor.values.Federation = fellowship
@@ -248,6 +249,9 @@ func TestFederationComesLater(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, h.Join(t.Context()), gondor.log.String())
 	require.NoError(t, gondor.unjoin(), gondor.log.String())
+	require.NoError(t, host.Delete(t.Context(), federationConfigMap("federation-to-come", fellowship)))
+	require.NoError(t, host.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "federation-to-come", Name: registrars}}))
+	asBefore()
 }
 
 // passing calls a function before each request.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -132,14 +133,20 @@ func (c *Cluster) Namespace(t testing.TB, prefix string, labels map[string]strin
 	return namespace.Name
 }
 
-// DeleteNamespace deletes a namespace, and waits until it is gone.
+// DeleteNamespace deletes a namespace, and waits until it is gone, and the volumes with it that nobody retains.
 func (c *Cluster) DeleteNamespace(t testing.TB, name string, within time.Duration) {
 	t.Helper()
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	require.NoError(t, client.IgnoreNotFound(c.Delete(context.Background(), namespace)))
 	Eventually(t, within, "namespace "+name+" gone", func(ctx context.Context) (bool, error) {
-		err := c.Get(ctx, client.ObjectKeyFromObject(namespace), namespace)
-		return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
+		if err := c.Get(ctx, client.ObjectKeyFromObject(namespace), namespace); !apierrors.IsNotFound(err) {
+			return false, err
+		}
+		var volumes corev1.PersistentVolumeList
+		err := c.List(ctx, &volumes)
+		return !slices.ContainsFunc(volumes.Items, func(v corev1.PersistentVolume) bool {
+			return v.Spec.ClaimRef != nil && v.Spec.ClaimRef.Namespace == name && v.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimDelete
+		}) && err == nil, err
 	})
 }
 

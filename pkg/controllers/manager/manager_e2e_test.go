@@ -295,6 +295,12 @@ func (p *program) end(signal os.Signal) (int, time.Duration) {
 	return p.cmd.ProcessState.ExitCode(), time.Since(began)
 }
 
+// requireEnoughRights sees that nothing was forbidden in the federation and its host cluster, so that the rights in package rbac are enough. A member that has just started refuses everybody for a moment.
+func (p *program) requireEnoughRights(t *testing.T) {
+	t.Helper()
+	require.NotRegexp(t, `forbidden: User \\*"(`+rbac.User+`|host-user)`, p.log.String(), "the rights in package rbac are not enough")
+}
+
 func get(url string) (int, string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -563,8 +569,7 @@ func TestHealthOfMembers(t *testing.T) {
 		require.Zero(t, code)
 		require.Less(t, took, 5*time.Second)
 		require.NotContains(t, p.log.String(), string(good["token"]), "no credentials in the log, at the highest level")
-		// A member that has just started refuses everybody for a moment.
-		require.NotRegexp(t, `forbidden: User \\*"(`+rbac.User+`|host-user)`, p.log.String(), "the rights in package rbac are enough")
+		p.requireEnoughRights(t)
 	})
 }
 
