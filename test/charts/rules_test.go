@@ -83,6 +83,21 @@ var rules = []rule{{
 	},
 	broken: []broken{{gondor, "templates/hooks/join.yaml", "\ndata:", "\nstringData:"}},
 }, {
+	says: "what is owned as a whole is whole: what a default adds to it is a conflict for the next who applies it from the server's side",
+	check: func(r rendering) (complaints []string) {
+		for _, p := range r.pods() {
+			for _, c := range p.containers() {
+				for _, e := range c.Env {
+					if e.ValueFrom != nil && e.ValueFrom.FieldRef != nil && e.ValueFrom.FieldRef.APIVersion == "" {
+						complaints = append(complaints, fmt.Sprintf("%s takes %s from a field without an apiVersion", p.owner, e.Name))
+					}
+				}
+			}
+		}
+		return complaints
+	},
+	broken: []broken{{fellowship, "templates/controller-manager/deployment.yaml", "fieldRef:\n                  apiVersion: v1", "fieldRef:"}},
+}, {
 	says: "every object has a name of its own, after the release or its cluster, in the release's namespace or the one that the values name; only a host cluster that joins itself gets roles for the whole cluster",
 	check: func(r rendering) (complaints []string) {
 		seen := map[string]bool{}

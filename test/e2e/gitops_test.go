@@ -67,7 +67,7 @@ func TestHelmfile(t *testing.T) {
 			}
 			// What the release says is what the cluster has: neither hooks nor controllers write to it. A member's objects are hooks all.
 			p.types(t, helmfile+" --quiet template --selector=name=fellowship --no-hooks >~/objects.yaml")
-			p.types(t, "kubectl --namespace="+f.namespace+" diff --server-side --force-conflicts --filename="+filepath.Join(p.home, "objects.yaml"))
+			p.types(t, "kubectl --namespace="+f.namespace+" diff --server-side --filename="+filepath.Join(p.home, "objects.yaml"))
 
 			p.types(t, helmfile+" destroy")
 			f.host.RequireUnchanged(t, before)
