@@ -52,7 +52,19 @@ type ControlPlane struct {
 type ReplicatedComponent struct {
 	// How many pods run.
 	Replicas int32 `json:"replicas" jsonschema:"minimum=1"`
+	// How the pods are spread over nodes and zones; a constraint without a labelSelector counts the component's pods.
+	TopologySpreadConstraints []corev1.TopologySpreadConstraint `json:"topologySpreadConstraints"`
+	// What keeps some of the pods running while nodes are drained.
+	PodDisruptionBudget PodDisruptionBudget `json:"podDisruptionBudget"`
 	Component
+}
+
+// PodDisruptionBudget limits how many pods of a component with several replicas an eviction may take.
+type PodDisruptionBudget struct {
+	// Whether there is one when there are several pods; one alone is never held fast.
+	Enabled bool `json:"enabled"`
+	// How many of the pods may be away.
+	MaxUnavailable int32 `json:"maxUnavailable" jsonschema:"minimum=1"`
 }
 
 // APIServer is the federation's API server.
@@ -179,30 +191,21 @@ func DefaultControlPlane() ControlPlane {
 		ClusterDomain: "cluster.local",
 		DNS:           defaultDNS(),
 		APIServer: APIServer{
-			ReplicatedComponent: ReplicatedComponent{
-				Replicas:  1,
-				Component: component("kube-apiserver", KubernetesVersion, requests("100m", "256Mi")),
-			},
-			Service:   Service{Type: "LoadBalancer", Port: 443, AddressTimeoutSeconds: 60},
-			BasicAuth: BasicAuth{Port: 8443, Resources: requests("10m", "32Mi")},
+			ReplicatedComponent: replicated(component("kube-apiserver", KubernetesVersion, requests("100m", "256Mi"))),
+			Service:             Service{Type: "LoadBalancer", Port: 443, AddressTimeoutSeconds: 60},
+			BasicAuth:           BasicAuth{Port: 8443, Resources: requests("10m", "32Mi")},
 		},
 		Etcd: Etcd{
 			Component:   component("etcd", etcdVersion, requests("50m", "100Mi")),
 			Persistence: Persistence{Enabled: true, Size: "10Gi"},
 		},
-		KubeControllerManager: ReplicatedComponent{
-			Replicas:  1,
-			Component: component("kube-controller-manager", KubernetesVersion, requests("10m", "64Mi")),
-		},
+		KubeControllerManager: replicated(component("kube-controller-manager", KubernetesVersion, requests("10m", "64Mi"))),
 		ControllerManager: ControllerManager{
-			ReplicatedComponent: ReplicatedComponent{
-				Replicas: 1,
-				Component: Component{
-					Image:     ownImage("federation-controller-manager"),
-					Resources: requests("10m", "64Mi"),
-					Probes:    Probes{PeriodSeconds: 10, TimeoutSeconds: 5, FailureThreshold: 6},
-				},
-			},
+			ReplicatedComponent: replicated(Component{
+				Image:     ownImage("federation-controller-manager"),
+				Resources: requests("10m", "64Mi"),
+				Probes:    Probes{PeriodSeconds: 10, TimeoutSeconds: 5, FailureThreshold: 6},
+			}),
 			ClusterMonitorPeriod:    "40s",
 			ClusterFailureThreshold: 3,
 			ClusterSuccessThreshold: 1,
@@ -212,6 +215,16 @@ func DefaultControlPlane() ControlPlane {
 		Hooks:    defaultHooks(),
 		Keeper:   Keeper{Enabled: true, Schedule: "*/10 * * * *"},
 		Teardown: Teardown{Enabled: true},
+	}
+}
+
+// replicated is a component whose pods are on different nodes, if there are several and it can be, and of which a drain takes one at a time.
+func replicated(c Component) ReplicatedComponent {
+	return ReplicatedComponent{
+		Replicas:                  1,
+		TopologySpreadConstraints: []corev1.TopologySpreadConstraint{{MaxSkew: 1, TopologyKey: corev1.LabelHostname, WhenUnsatisfiable: corev1.ScheduleAnyway}},
+		PodDisruptionBudget:       PodDisruptionBudget{Enabled: true, MaxUnavailable: 1},
+		Component:                 c,
 	}
 }
 

@@ -29,12 +29,9 @@ func defaultDNS() DNS {
 		Provider: "coredns",
 		Check:    "warn",
 		Server: DNSServer{
-			ReplicatedComponent: ReplicatedComponent{
-				Replicas:  1,
-				Component: component("coredns/coredns", corednsVersion, requests("10m", "48Mi")),
-			},
-			Service: DNSService{Type: "LoadBalancer"},
-			Etcd:    component("etcd", etcdVersion, requests("10m", "64Mi")),
+			ReplicatedComponent: replicated(component("coredns/coredns", corednsVersion, requests("10m", "48Mi"))),
+			Service:             DNSService{Type: "LoadBalancer"},
+			Etcd:                component("etcd", etcdVersion, requests("10m", "64Mi")),
 		},
 	}
 }

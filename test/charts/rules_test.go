@@ -14,6 +14,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	podsecurity "k8s.io/pod-security-admission/api"
@@ -176,6 +177,8 @@ var rules = []rule{{
 				selector = of.Spec.Selector.MatchLabels
 			case *appsv1.StatefulSet:
 				selector = of.Spec.Selector.MatchLabels
+			case *policyv1.PodDisruptionBudget:
+				selector = of.Spec.Selector.MatchLabels
 			default:
 				continue
 			}
@@ -194,6 +197,7 @@ var rules = []rule{{
 	broken: []broken{
 		{fellowship, "templates/apiserver/service.yaml", "    app.kubernetes.io/component: apiserver\n  ports", "    app.kubernetes.io/component: api\n  ports"},
 		{fellowship, "templates/apiserver/service.yaml", "    app.kubernetes.io/component: apiserver\n  ports", "  ports"},
+		{fellowship.with(`apiServer: {replicas: 2}`), "templates/apiserver/deployment.yaml", "AlwaysAllow\n  selector:\n    matchLabels:\n      app.kubernetes.io/name: federation-control-plane", "AlwaysAllow\n  selector:\n    matchLabels:\n      app.kubernetes.io/name: federation"},
 	},
 }, {
 	says: "a hook belongs to one group of phases: Argo CD hangs on what is both before and after",

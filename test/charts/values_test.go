@@ -84,20 +84,26 @@ var given = map[string]string{
 	"dns.webhook.":                            `dns: {provider: webhook}`,
 }
 
-// beside gives what a value needs beside it: its own, or its section's.
+// beside gives what a value needs beside it: its own, or its section's, or several pods.
 func beside(path string) string {
+	for _, section := range replicatedSections {
+		if strings.HasPrefix(path, section+".podDisruptionBudget.") {
+			return inSections(`replicas: 2`, section)
+		}
+	}
 	return cmp.Or(given[path], given[path[:strings.LastIndex(path, ".")+1]])
 }
 
 // othersBySuffix is the same for values that stand in several sections, by the end of the key.
 var othersBySuffix = map[string]any{
-	".zoneVisibility": "private",
-	".pullPolicy":     "Always",
-	".digest":         "sha256:" + strings.Repeat("0a", 32),
-	".tolerations":    []any{map[string]any{"key": "x"}},
-	".affinity":       map[string]any{"nodeAffinity": map[string]any{"requiredDuringSchedulingIgnoredDuringExecution": map[string]any{"nodeSelectorTerms": []any{map[string]any{"matchFields": []any{map[string]any{"key": "x", "operator": "Exists"}}}}}}},
-	".cpu":            "3",
-	".memory":         "3Gi",
+	".zoneVisibility":            "private",
+	".pullPolicy":                "Always",
+	".digest":                    "sha256:" + strings.Repeat("0a", 32),
+	".tolerations":               []any{map[string]any{"key": "x"}},
+	".affinity":                  map[string]any{"nodeAffinity": map[string]any{"requiredDuringSchedulingIgnoredDuringExecution": map[string]any{"nodeSelectorTerms": []any{map[string]any{"matchFields": []any{map[string]any{"key": "x", "operator": "Exists"}}}}}}},
+	".cpu":                       "3",
+	".memory":                    "3Gi",
+	".topologySpreadConstraints": []any{map[string]any{"maxSkew": 2, "topologyKey": "x", "whenUnsatisfiable": "DoNotSchedule"}},
 }
 
 // The table of every value and the rendered fields that it reaches, beyond the Secrets with the values for fedhook, is kept in testdata: a value that reaches
@@ -279,7 +285,7 @@ func TestNull(t *testing.T) {
 
 // needed says whether a chart cannot do without the value: sections, and what is not empty by default. Of what has the shape of Kubernetes nothing is needed.
 func needed(path string, value any) bool {
-	if strings.Contains(path, "resources") || strings.HasSuffix(path, "podAnnotations") {
+	if strings.Contains(path, "resources") || strings.HasSuffix(path, "podAnnotations") || strings.HasSuffix(path, "topologySpreadConstraints") {
 		return false
 	}
 	section, _ := value.(map[string]any)

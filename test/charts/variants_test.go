@@ -51,6 +51,8 @@ var factors = map[string][]factor{
 			`dns: {server: {service: {loadBalancerClass: "1", loadBalancerSourceRanges: [192.0.2.0/24], annotations: {example.com/cloud: "1"}}}}`},
 		{``, `apiServer: {basicAuth: {enabled: true}, tokenAuth: {enabled: true}}`,
 			`apiServer: {basicAuth: {enabled: true, port: 9443, existingSecret: "1", resources: {limits: {memory: 64Mi}}}, tokenAuth: {enabled: true, existingSecret: "2"}}`},
+		{``, inSections(`{replicas: 2, topologySpreadConstraints: [{maxSkew: 1, topologyKey: "1", whenUnsatisfiable: DoNotSchedule}]}`, replicatedSections...),
+			inSections(`{replicas: 3, podDisruptionBudget: {enabled: false}}`, replicatedSections...)},
 		{``, inSections(everywhere, controlPlaneSections...)},
 	}, common...),
 	member: append([]factor{
@@ -63,6 +65,9 @@ var factors = map[string][]factor{
 
 // controlPlaneSections are those of all pods of the control plane.
 var controlPlaneSections = []string{"apiServer", "etcd", "kubeControllerManager", "controllerManager", "dns.server", "dns.server.etcd", "hooks"}
+
+// replicatedSections are those of what may run more than once.
+var replicatedSections = []string{"apiServer", "kubeControllerManager", "controllerManager", "dns.server"}
 
 // inSections gives each section the same values, as a document in YAML.
 func inSections(values string, sections ...string) string {

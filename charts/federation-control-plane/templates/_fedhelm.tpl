@@ -290,6 +290,9 @@ spec:
 - dns.webhook
 - dns.server
 - dns.server.replicas
+- dns.server.podDisruptionBudget
+- dns.server.podDisruptionBudget.enabled
+- dns.server.podDisruptionBudget.maxUnavailable
 - dns.server.image
 - dns.server.image.registry
 - dns.server.image.repository
@@ -313,6 +316,9 @@ spec:
 - dns.server.etcd.probes.failureThreshold
 - apiServer
 - apiServer.replicas
+- apiServer.podDisruptionBudget
+- apiServer.podDisruptionBudget.enabled
+- apiServer.podDisruptionBudget.maxUnavailable
 - apiServer.image
 - apiServer.image.registry
 - apiServer.image.repository
@@ -345,6 +351,9 @@ spec:
 - etcd.external
 - kubeControllerManager
 - kubeControllerManager.replicas
+- kubeControllerManager.podDisruptionBudget
+- kubeControllerManager.podDisruptionBudget.enabled
+- kubeControllerManager.podDisruptionBudget.maxUnavailable
 - kubeControllerManager.image
 - kubeControllerManager.image.registry
 - kubeControllerManager.image.repository
@@ -356,6 +365,9 @@ spec:
 - kubeControllerManager.probes.failureThreshold
 - controllerManager
 - controllerManager.replicas
+- controllerManager.podDisruptionBudget
+- controllerManager.podDisruptionBudget.enabled
+- controllerManager.podDisruptionBudget.maxUnavailable
 - controllerManager.image
 - controllerManager.image.registry
 - controllerManager.image.repository
