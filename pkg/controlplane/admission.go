@@ -3,10 +3,12 @@ package controlplane
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	cliflag "k8s.io/component-base/cli/flag"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
@@ -51,6 +53,19 @@ func (h Hook) ensureAdmission(ctx context.Context, api *kube.API, types []*feder
 		}
 	}
 	return nil
+}
+
+// placed are the types whose controllers are not turned off: nobody would take the finalizer off another's objects, so those must not get it. What the controllers cannot read turns none off, and they
+// say so.
+func (h Hook) placed(types []*federatedtypes.Type) []*federatedtypes.Type {
+	controllers := map[string]bool{}
+	if err := cliflag.NewMapStringBool(&controllers).Set(h.Values.ControllerManager.Flag("controllers")); err != nil {
+		return types
+	}
+	return slices.DeleteFunc(slices.Clone(types), func(t *federatedtypes.Type) bool {
+		on, named := controllers[t.Name()]
+		return named && !on
+	})
 }
 
 // policy changes objects of the types by a JSON patch, where a condition holds.

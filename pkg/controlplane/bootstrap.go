@@ -48,7 +48,7 @@ func (h Hook) Bootstrap(ctx context.Context, config *rest.Config) error {
 			return err
 		}
 	}
-	if err := h.ensureAdmission(ctx, api, types); err != nil {
+	if err := h.ensureAdmission(ctx, api, h.placed(types)); err != nil {
 		return err
 	}
 	h.Log.Info("the federation's API is set up", "server", config.Host)

@@ -3,11 +3,22 @@ package values
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 )
 
 // Argument is the value of a component's flag: a string, a number, true or false. A nil Text drops the flag.
 type Argument struct {
 	Text *string
+}
+
+// Flag gives what the values say of a flag, whether its name is there with dashes or without; empty if they say nothing.
+func (c Component) Flag(name string) string {
+	for key, argument := range c.ArgOverrides {
+		if strings.TrimLeft(key, "-") == name && argument.Text != nil {
+			return *argument.Text
+		}
+	}
+	return ""
 }
 
 // UnmarshalJSON takes a JSON scalar. Errors: an object or a list.
