@@ -105,7 +105,7 @@ The CAs go too, so every kubeconfig of the federation is invalid from then on. N
 }
 
 func bootstrapCommand(o *options) *cobra.Command {
-	var kubeconfig string
+	var kubeconfig, controllers string
 	var types, etcdServers []string
 	command := &cobra.Command{
 		Use:   "bootstrap",
@@ -125,12 +125,14 @@ If it waits in vain, the API server or etcd does not come up: see their pods' lo
 			}
 			hook := controlplane.Hook{Federation: o.release, Namespace: o.namespace, Log: o.log}
 			hook.Values.ControllerManager.FederatedTypes = types
+			hook.Values.ControllerManager.ArgOverrides = map[string]values.Argument{"controllers": {Text: &controllers}}
 			hook.Values.Etcd.External.Servers = etcdServers
 			return hook.Bootstrap(ctx, federation)
 		}),
 	}
 	federationFlag(command, &kubeconfig)
 	command.Flags().StringSliceVar(&types, "federated-types", nil, "types to federate besides the defaults, each as group/version/resource: the controllers are given rights to them")
+	command.Flags().StringVar(&controllers, "controllers", "", "what federation-controller-manager is told by its flag of that name: objects of a type that is turned off get no finalizer")
 	command.Flags().StringSliceVar(&etcdServers, "etcd-servers", nil, "servers of the API's etcd where somebody else runs it, to be named when the API does not come up")
 	return command
 }

@@ -559,3 +559,17 @@ func TestRolesForTheDNSProvider(t *testing.T) {
 		assert.Contains(t, o.Object.(*appsv1.Deployment).Spec.Template.Spec.Containers[0].Args, want)
 	}
 }
+
+// What turns controllers off is told to what sets up the API too, which gives no finalizer to their objects.
+func TestControllersReachTheBootstrap(t *testing.T) {
+	arguments := func(values string) []string {
+		result := rendered(t, fellowship.with(values))
+		o, found := result.find("Deployment", "fellowship-controller-manager")
+		require.True(t, found)
+		return o.Object.(*appsv1.Deployment).Spec.Template.Spec.InitContainers[0].Args
+	}
+	for _, flag := range []string{"controllers", "--controllers"} {
+		assert.Contains(t, arguments(nested(t, "controllerManager.argOverrides", map[string]any{flag: "services=false,secrets=false"})), "--controllers=services=false,secrets=false", flag)
+	}
+	assert.NotContains(t, strings.Join(arguments(`{}`), " "), "--controllers")
+}
