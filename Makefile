@@ -6,6 +6,8 @@ SHELL := bash
 
 # As static binaries: without cgo the packages built for the clusters' programs are the tests' too. Race detection is the exception.
 export CGO_ENABLED ?= 0
+# And as the images are built, so that what they share is compiled once.
+export GOFLAGS := $(filter-out -trimpath,$(GOFLAGS)) -trimpath
 TOOL := go tool -modfile=tools/go.mod
 CLUSTERS := rivendell gondor shire
 # The longest first, so that the others run beside it.

@@ -1,3 +1,0 @@
-module github.com/fedhelm/fedhelm/scripts/tools/pause
-
-go 1.26.0
