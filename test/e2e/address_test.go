@@ -20,6 +20,7 @@ import (
 
 // TestLoadBalancer gets no address during the install, which ends all the same and says so; a later one is published by the keeper.
 func TestLoadBalancer(t *testing.T) {
+	matrix.WholeOnly(t, "the packages' tests publish an address that comes late, and none, too")
 	f := newFellowship(t, "helm")
 	clusters.LocalCluster(t, "load-balancer", f.host.Name, "off")
 	t.Cleanup(func() { clusters.LocalCluster(t, "load-balancer", f.host.Name, "on") })
@@ -42,9 +43,7 @@ func TestLoadBalancer(t *testing.T) {
 
 // TestLateLoadBalancer gets its addresses two minutes after the install began, which waits for them: the kubeconfig and the certificate carry the API's, and the DNS's is published.
 func TestLateLoadBalancer(t *testing.T) {
-	if !matrix.Whole() {
-		return // two minutes of waiting; TestLoadBalancer has an address that comes later still
-	}
+	matrix.WholeOnly(t, "two minutes of waiting; and the packages' tests have an address that comes late")
 	f := newFellowship(t, "helm")
 	clusters.LocalCluster(t, "load-balancer", f.host.Name, "off")
 	t.Cleanup(func() { clusters.LocalCluster(t, "load-balancer", f.host.Name, "on") })
@@ -82,6 +81,7 @@ func (f *fellowship) requirePublished(t *testing.T, address string) {
 
 // TestServiceTypes reaches the API by each type of Service from outside the cluster, or says how.
 func TestServiceTypes(t *testing.T) {
+	matrix.WholeOnly(t, "the packages' tests publish each type of Service too")
 	f := newFellowship(t, "helm")
 
 	f.install(t, "--set", "apiServer.service.type=NodePort", "--set", "dns.server.service.type=NodePort")

@@ -25,6 +25,7 @@ import (
 	"github.com/fedhelm/fedhelm/pkg/controlplane"
 	"github.com/fedhelm/fedhelm/pkg/pki"
 	"github.com/fedhelm/fedhelm/test/clusters"
+	"github.com/fedhelm/fedhelm/test/matrix"
 )
 
 // authorities tells which CA signs a leaf of the control plane, and what openssl calls its use; the rest is signed by the API's, for clients.
@@ -39,6 +40,7 @@ var authorities = map[string]struct{ ca, purpose, hostname string }{
 }
 
 func TestCertificates(t *testing.T) {
+	matrix.WholeOnly(t, "the packages' tests verify and renew every certificate too")
 	f := newFellowship(t, "helm")
 	gondor := clusters.Open(t, clusters.Gondor)
 	f.install(t, "--set", "controllerManager.clusterMonitorPeriod=2s")

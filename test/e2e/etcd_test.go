@@ -54,15 +54,13 @@ spec:
 
 // TestExternalEtcd installs two federations on one etcd of somebody else's, which is not there at first.
 func TestExternalEtcd(t *testing.T) {
+	matrix.WholeOnly(t, "the packages' tests have a real external etcd too")
 	f := newFellowship(t, "helm")
 	alliance := *f
 	alliance.name = "alliance"
 	external := []string{"--set", "etcd.external.servers={http://etcd." + f.namespace + ".svc:2379}", "--set", "dns.provider=none"}
 
 	t.Run("an etcd that is not there is named by the installation that fails", func(t *testing.T) {
-		if !matrix.Whole() {
-			return // it takes the minute that an install gives its API; the packages' tests see the same
-		}
 		out, err := f.run(t, append([]string{"install", f.name, clusters.ControlPlaneChart, "--timeout", "4m", "--set", keeperAtRest, "--set", "hooks.backoffLimit=0"}, external...)...)
 		require.Error(t, err, out)
 		logs := f.kubectl(t, "logs", "job/fellowship-publish")
@@ -102,9 +100,7 @@ func TestExternalEtcd(t *testing.T) {
 
 // TestOwnEtcdAgain leads a federation from its own etcd to another and back: each time it is there, with what its etcd has, and with no certificates for the other.
 func TestOwnEtcdAgain(t *testing.T) {
-	if !matrix.Whole() {
-		return // three installs; the packages' tests lead there and back with a real etcd too
-	}
+	matrix.WholeOnly(t, "three installs; the packages' tests lead there and back with a real etcd too")
 	f := newFellowship(t, "helm4")
 	f.kubectl(t, "apply", "-f", f.write(t, externalEtcd(f.namespace)))
 	f.kubectl(t, "rollout", "status", "deployment/etcd", "--timeout=2m")

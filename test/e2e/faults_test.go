@@ -79,9 +79,7 @@ func (f *fellowship) killFirstPod(t *testing.T, job string, phases []corev1.PodP
 
 // TestLostData deletes the pod of an etcd without a claim: the keeper sets up the API again, and upgrading a member's release joins it again.
 func TestLostData(t *testing.T) {
-	if !matrix.Whole() {
-		return // TestExternalEtcd has an etcd that loses its data too, and the packages' tests a member that joins again
-	}
+	matrix.WholeOnly(t, "the packages' tests empty etcd, and join a member again, too")
 	f := newFellowship(t, "helm")
 	gondor := clusters.Open(t, clusters.Gondor)
 	f.install(t, "--set", "etcd.persistence.enabled=false", "--set", "controllerManager.clusterMonitorPeriod=2s")
@@ -133,13 +131,13 @@ func TestBadInput(t *testing.T) {
 	}
 	type input struct{ args, says []string }
 	cases := map[string]input{
-		"an unknown value":              {[]string{"--set", "clusterNames=gondor"}, []string{"clusterNames"}},
-		"a member that does not answer": {append(given(kubeconfig), "--set", "server=https://10.213.2.77:6443"), []string{"10.213.2.77"}},
-		"another CA":                    {append(given(kubeconfig), "--set", "server=https://10.213.3.1:6443"), []string{"CA"}},
-		"no credentials":                {nil, []string{"gondor-kubeconfig"}},
+		"an unknown value": {[]string{"--set", "clusterNames=gondor"}, []string{"clusterNames"}},
+		"another CA":       {append(given(kubeconfig), "--set", "server=https://10.213.3.1:6443"), []string{"CA"}},
+		"no credentials":   {nil, []string{"gondor-kubeconfig"}},
 	}
 	if matrix.Whole() {
 		maps.Copy(cases, map[string]input{
+			"a member that does not answer": {append(given(kubeconfig), "--set", "server=https://10.213.2.77:6443"), []string{"10.213.2.77"}},
 			"a name that is no label":       {[]string{"--set", "clusterName=gondor_needs-no_king"}, []string{"clusterName"}},
 			"a context that is not there":   {append(given(kubeconfig), "--set", "credentials.context=mordor"), []string{"mordor", "gondor"}},
 			"a loopback address":            {given(strings.Replace(kubeconfig, "10.213.2.1", "127.0.0.1", 1)), []string{"127.0.0.1", "server"}},
@@ -163,9 +161,7 @@ func TestBadInput(t *testing.T) {
 	}
 
 	t.Run("a claim that cannot bind", func(t *testing.T) {
-		if !matrix.Whole() {
-			return // a minute of waiting, on top of another install
-		}
+		matrix.WholeOnly(t, "a minute of waiting, on top of another install")
 		f.uninstall(t, f.name)
 		said, err := f.run(t, "install", f.name, clusters.ControlPlaneChart, "--timeout", "4m", "--set", "hooks.backoffLimit=0", "--set", "etcd.persistence.storageClass=mithril")
 		require.Error(t, err, said)
@@ -176,6 +172,7 @@ func TestBadInput(t *testing.T) {
 
 // TestLeaderElection runs every replicated component twice, kills the leading controller manager, and finds the federation well.
 func TestLeaderElection(t *testing.T) {
+	matrix.WholeOnly(t, "the packages' tests kill the leader too")
 	f := newFellowship(t, "helm")
 	gondor := clusters.Open(t, clusters.Gondor)
 	f.install(t, "--set", "apiServer.replicas=2", "--set", "kubeControllerManager.replicas=2", "--set", "controllerManager.replicas=2", "--set", "controllerManager.clusterMonitorPeriod=2s")

@@ -274,9 +274,7 @@ func TestFederatedObjects(t *testing.T) {
 		waitGone(t, f.shire, lost)
 	})
 	t.Run("a member that leaves with policy Delete takes nothing along", func(t *testing.T) {
-		if !matrix.Whole() {
-			return // TestUnjoin leaves with it too
-		}
+		matrix.WholeOnly(t, "the packages' tests leave with it too")
 		f.join(t, f.shire, "--set", "labels.realm=shire", "--set", "unjoin.policy=Delete")
 		f.uninstall(t, "shire")
 		waitGone(t, f.shire, deployment)

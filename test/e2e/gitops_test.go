@@ -19,9 +19,7 @@ import (
 
 // TestHelmfile has Helmfile make the federation of examples/helmfile from nothing, make it again with no change, and destroy it. Helmfile drives either version of Helm.
 func TestHelmfile(t *testing.T) {
-	if !matrix.Whole() {
-		return // Helmfile takes long to build, and the lifecycles do what it has Helm do
-	}
+	matrix.WholeOnly(t, "Helmfile takes long to build, and the lifecycles do what it has Helm do")
 	require.FileExists(t, filepath.Join(clusters.BinaryDir(), "helmfile"), "run scripts/build-tools helmfile")
 	for _, helm := range helmVersions("helm") {
 		t.Run(helm, func(t *testing.T) {
@@ -116,9 +114,7 @@ func secretsInMembers(t *testing.T, members ...*clusters.Cluster) []map[string]s
 
 // TestManySyncs syncs both charts twenty times as Argo CD does, each Application by itself. A Secret or a pod that only one of the syncs made anew would show at the end.
 func TestManySyncs(t *testing.T) {
-	if !matrix.Whole() {
-		return // the lifecycles sync twice
-	}
+	matrix.WholeOnly(t, "the lifecycles sync twice")
 	f := newFellowship(t, "helm")
 	gondor := clusters.Open(t, clusters.Gondor)
 	f.install(t)

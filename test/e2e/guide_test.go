@@ -308,9 +308,7 @@ func commandsOf(lines string) (all []kubefedCommand) {
 
 // TestGuide makes federations with kubefed's command lines: `fedhook generate` translates them, the commands that it writes are typed as they stand, and what kubefed did is looked for on the clusters.
 func TestGuide(t *testing.T) {
-	if !matrix.Whole() {
-		return // four federations, each of which takes two minutes with its members
-	}
+	matrix.WholeOnly(t, "four federations, each of which takes two minutes with its members")
 	for _, i := range guide {
 		t.Run(i.name, func(t *testing.T) {
 			g := newGuided(t, i.kubeconfig)

@@ -78,9 +78,7 @@ func TestControlPlaneLifecycle(t *testing.T) {
 				f.host.RequireUnchanged(t, before)
 			})
 			t.Run("installed again in the same namespace, it works", func(t *testing.T) {
-				if !matrix.Whole() {
-					return // so does what mends a failed install
-				}
+				matrix.WholeOnly(t, "so does what mends a failed install")
 				f.install(t)
 				require.NoError(t, f.api(t).Get(t.Context(), client.ObjectKey{Name: "default"}, &corev1.Namespace{}))
 				f.uninstall(t, f.name)
@@ -95,9 +93,7 @@ func TestControlPlaneLifecycle(t *testing.T) {
 				f.host.RequireUnchanged(t, before)
 			})
 			t.Run("an install that failed is uninstalled whole", func(t *testing.T) {
-				if !matrix.Whole() {
-					return // a failed install, as the one before
-				}
+				matrix.WholeOnly(t, "a failed install, as the one before")
 				out, err := f.run(t, "install", f.name, clusters.ControlPlaneChart, "--wait", "--timeout", "20s", "--set", "apiServer.image.tag=none")
 				require.Error(t, err, out)
 				f.uninstall(t, f.name)
@@ -157,9 +153,7 @@ func TestMemberLifecycle(t *testing.T) {
 				gondor.RequireUnchanged(t, memberBefore)
 			})
 			t.Run("joined again, it works", func(t *testing.T) {
-				if !matrix.Whole() {
-					return // so does what mends a failed join
-				}
+				matrix.WholeOnly(t, "so does what mends a failed join")
 				f.join(t, gondor)
 				f.waitForCluster(t, api, "gondor", "True")
 				f.uninstall(t, "gondor")
@@ -177,9 +171,7 @@ func TestMemberLifecycle(t *testing.T) {
 				gondor.RequireUnchanged(t, memberBefore)
 			})
 			t.Run("a join that failed is uninstalled whole", func(t *testing.T) {
-				if !matrix.Whole() {
-					return // TestBadInput does it
-				}
+				matrix.WholeOnly(t, "a failed join, as the one before")
 				out, err := f.run(t, "install", "gondor", clusters.MemberChart, "--timeout", "2m", "--set", "hooks.backoffLimit=0",
 					"--set-file", "credentials.kubeconfig="+gondor.Kubeconfig, "--set", "credentials.context=mordor")
 				require.Error(t, err, out)

@@ -84,9 +84,7 @@ func TestLogins(t *testing.T) {
 	})
 
 	t.Run("turned off", func(t *testing.T) {
-		if !matrix.Whole() {
-			return // another upgrade; the packages' tests turn them off too
-		}
+		matrix.WholeOnly(t, "another upgrade; the packages' tests turn them off too")
 		last := f.login(t, tokenAuthContext)
 		f.install(t)
 		f.waitForRollouts(t)
@@ -160,9 +158,7 @@ func (f *fellowship) watchThroughTheProxy(t *testing.T, config *rest.Config) {
 
 // fiftyClients send a large object each, at once, and watch it; the proxy's memory stays within its bound.
 func (f *fellowship) fiftyClients(t *testing.T) {
-	if !matrix.Whole() {
-		return
-	}
+	matrix.WholeOnly(t, "the packages' tests have fifty clients too")
 	const namespace = "default"
 	large := strings.Repeat("x", 900<<10)
 	var group sync.WaitGroup

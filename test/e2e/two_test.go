@@ -118,9 +118,7 @@ func (m *membership) requireUntouched(t *testing.T, before string) {
 
 // TestTwoFederations has two federations in one namespace and gondor in both, which it joins and leaves in any order.
 func TestTwoFederations(t *testing.T) {
-	if !matrix.Whole() {
-		return // two control planes and six joins take minutes; the packages' tests have two federations in a namespace's Secret, in a Corefile and in a member's namespace
-	}
+	matrix.WholeOnly(t, "two control planes and six joins take minutes; the packages' tests have two federations in a namespace's Secret, in a Corefile and in a member's namespace")
 	f := newFellowship(t, "helm")
 	gondor := clusters.Open(t, clusters.Gondor)
 	f.kubectl(t, "create", "secret", "generic", "gondor-kubeconfig", "--from-file=kubeconfig="+gondor.Kubeconfig) // both releases find it by the cluster's name

@@ -20,8 +20,9 @@ import (
 	"github.com/fedhelm/fedhelm/test/matrix"
 )
 
-// TestUnjoin lets a cluster go in every state it may be in: uninstalling always succeeds, and says what it left where. The packages' tests have each of these states too.
+// TestUnjoin lets a cluster go in every state it may be in: uninstalling always succeeds, and says what it left where.
 func TestUnjoin(t *testing.T) {
+	matrix.WholeOnly(t, "the packages' tests leave from each of these states too, and TestMemberLifecycle leaves a control plane that goes")
 	f := newFellowship(t, "helm")
 	gondor := clusters.Open(t, clusters.Gondor)
 	before := gondor.TakeSnapshot(t)
@@ -51,9 +52,6 @@ func TestUnjoin(t *testing.T) {
 		gondor.RequireUnchanged(t, before)
 	})
 	t.Run("the federation's credentials are revoked, and the given ones do it", func(t *testing.T) {
-		if !matrix.Whole() {
-			return
-		}
 		joinQuickly(t)
 		f.revoke(t, gondor)
 		f.uninstall(t, "gondor")
@@ -73,9 +71,6 @@ func TestUnjoin(t *testing.T) {
 		gondor.RequireUnchanged(t, before)
 	})
 	t.Run("the Cluster is gone already", func(t *testing.T) {
-		if !matrix.Whole() {
-			return
-		}
 		joinQuickly(t)
 		require.NoError(t, api.Delete(t.Context(), &v1beta1.Cluster{ObjectMeta: metav1.ObjectMeta{Name: "gondor"}}))
 		f.uninstall(t, "gondor")
@@ -95,9 +90,6 @@ func TestUnjoin(t *testing.T) {
 		gondor.RequireUnchanged(t, before)
 	})
 	t.Run("the control plane is gone", func(t *testing.T) {
-		if !matrix.Whole() {
-			return // as at the end of TestMemberLifecycle
-		}
 		joinQuickly(t)
 		f.must(t, "upgrade", f.name, clusters.ControlPlaneChart, "--reuse-values", "--set", "teardown.enabled=false", "--wait")
 		f.uninstall(t, f.name)

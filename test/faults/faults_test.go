@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// A program that puts three keys into a server converges wherever it is killed, and every write is cut: twice in the whole matrix.
+// A program that puts three keys into a server converges wherever it is killed. Every write is cut twice in the whole matrix, every second one once outside of it.
 func TestKillAtEveryWrite(t *testing.T) {
-	for size, want := range map[string]int{"": 3, "long": 6} {
+	for size, want := range map[string]int{"": 2, "long": 6} {
 		t.Setenv("FEDHELM_TEST", size)
 		testKillAtEveryWrite(t, want)
 	}
