@@ -10,8 +10,8 @@ export CGO_ENABLED ?= 0
 export GOFLAGS := $(filter-out -trimpath,$(GOFLAGS)) -trimpath
 TOOL := go tool -modfile=tools/go.mod
 CLUSTERS := rivendell gondor shire
-# The longest first, so that the others run beside it.
-INTEGRATION := ./pkg/member ./pkg/... ./test/charts/... ./test/faults/...
+# The longest first, so that the others run beside them; three at a time, for they mostly wait.
+INTEGRATION := -p 3 ./pkg/controllers/manager ./pkg/member ./pkg/controlplane ./pkg/... ./test/charts/... ./test/faults/...
 
 .PHONY: help
 help: ## Show this list
@@ -30,12 +30,21 @@ demo-down: ## Take the demo's clusters down
 ##@ Test
 
 .PHONY: test
-test: test-unit test-integration test-e2e ## Everything but the long matrices: what CI runs
+test: tools-test ## Everything but the long matrices: what CI runs
+	@# For the race detector everything is compiled once more, in the time that the tests on real API servers and clusters wait.
+	trap 'kill $$(jobs -p) 2>/dev/null || true' EXIT; nice -n 19 $(MAKE) test-unit-build & $(MAKE) test-integration test-e2e; wait
+	$(MAKE) test-unit
+
+UNIT := ./cmd/... ./pkg/... ./test/faults/...
 
 .PHONY: test-unit
 test-unit: ## Unit tests with the race detector, and their coverage
-	CGO_ENABLED=1 go test -race -coverprofile=coverage.out ./cmd/... ./pkg/... ./test/faults/...
+	CGO_ENABLED=1 go test -race -coverprofile=coverage.out $(UNIT)
 	go tool cover -func=coverage.out | tail -1
+
+.PHONY: test-unit-build
+test-unit-build:
+	CGO_ENABLED=1 go test -race -cover -exec true $(UNIT) >/dev/null
 
 .PHONY: test-integration
 test-integration: tools-test ## Packages and charts against real API servers, etcd, CoreDNS and Helm

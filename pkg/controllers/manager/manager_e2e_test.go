@@ -41,6 +41,7 @@ import (
 	"github.com/fedhelm/fedhelm/pkg/controllers/rbac"
 	"github.com/fedhelm/fedhelm/pkg/federatedtypes"
 	"github.com/fedhelm/fedhelm/test/clusters"
+	"github.com/fedhelm/fedhelm/test/matrix"
 	"github.com/fedhelm/fedhelm/test/measure"
 )
 
@@ -681,6 +682,9 @@ func TestLeadership(t *testing.T) {
 func TestLostData(t *testing.T) {
 	for _, elect := range []string{"true", "false"} {
 		t.Run("leader-elect="+elect, func(t *testing.T) {
+			if elect == "false" {
+				matrix.WholeOnly(t, "it takes as long again")
+			}
 			f := federation(t)
 			p := f.run("--leader-elect=" + elect)
 			f.join("gondor", "https://127.0.0.1:1", map[string][]byte{})

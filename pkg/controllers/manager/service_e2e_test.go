@@ -226,6 +226,7 @@ func TestFederatedServices(t *testing.T) {
 	})
 
 	t.Run("the provider is away for long", func(t *testing.T) {
+		matrix.WholeOnly(t, "four failures with their back-off take most of a minute")
 		failed := func() float64 {
 			n, _ := e.program.metric("federation_dns_sync_duration_seconds_count", `result="failed"`)
 			return n
