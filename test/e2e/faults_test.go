@@ -5,7 +5,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -117,9 +116,9 @@ func (f *fellowship) runningPod(t *testing.T, component string) *corev1.Pod {
 	return nil
 }
 
-// TestBadInput gives each hook what it must refuse: helm shows one sentence that says what to do, and nothing is half made. What is refused before the member is asked is so in the packages' tests too,
-// and here in the whole matrix alone.
+// TestBadInput gives each hook what it must refuse: helm shows one sentence that says what to do, and nothing is half made.
 func TestBadInput(t *testing.T) {
+	matrix.WholeOnly(t, "the packages' tests refuse all of it too, and TestMemberLifecycle has a join that is refused")
 	f := newFellowship(t, "helm")
 	gondor := clusters.Open(t, clusters.Gondor)
 	before := gondor.TakeSnapshot(t)
@@ -129,23 +128,17 @@ func TestBadInput(t *testing.T) {
 	given := func(text string) []string {
 		return []string{"--set-file", "credentials.kubeconfig=" + f.write(t, text)}
 	}
-	type input struct{ args, says []string }
-	cases := map[string]input{
-		"an unknown value": {[]string{"--set", "clusterNames=gondor"}, []string{"clusterNames"}},
-		"another CA":       {append(given(kubeconfig), "--set", "server=https://10.213.3.1:6443"), []string{"CA"}},
-		"no credentials":   {nil, []string{"gondor-kubeconfig"}},
-	}
-	if matrix.Whole() {
-		maps.Copy(cases, map[string]input{
-			"a member that does not answer": {append(given(kubeconfig), "--set", "server=https://10.213.2.77:6443"), []string{"10.213.2.77"}},
-			"a name that is no label":       {[]string{"--set", "clusterName=gondor_needs-no_king"}, []string{"clusterName"}},
-			"a context that is not there":   {append(given(kubeconfig), "--set", "credentials.context=mordor"), []string{"mordor", "gondor"}},
-			"a loopback address":            {given(strings.Replace(kubeconfig, "10.213.2.1", "127.0.0.1", 1)), []string{"127.0.0.1", "server"}},
-			"no YAML":                       {given("speak: [friend"), []string{"kubeconfig"}},
-			"a federation that is not here": {append(given(kubeconfig), "--set", "federation=mordor", "--set", "join.federationTimeoutSeconds=2"), []string{"mordor", "fellowship"}},
-		})
-	}
-	for name, c := range cases {
+	for name, c := range map[string]struct{ args, says []string }{
+		"an unknown value":              {[]string{"--set", "clusterNames=gondor"}, []string{"clusterNames"}},
+		"another CA":                    {append(given(kubeconfig), "--set", "server=https://10.213.3.1:6443"), []string{"CA"}},
+		"no credentials":                {nil, []string{"gondor-kubeconfig"}},
+		"a member that does not answer": {append(given(kubeconfig), "--set", "server=https://10.213.2.77:6443"), []string{"10.213.2.77"}},
+		"a name that is no label":       {[]string{"--set", "clusterName=gondor_needs-no_king"}, []string{"clusterName"}},
+		"a context that is not there":   {append(given(kubeconfig), "--set", "credentials.context=mordor"), []string{"mordor", "gondor"}},
+		"a loopback address":            {given(strings.Replace(kubeconfig, "10.213.2.1", "127.0.0.1", 1)), []string{"127.0.0.1", "server"}},
+		"no YAML":                       {given("speak: [friend"), []string{"kubeconfig"}},
+		"a federation that is not here": {append(given(kubeconfig), "--set", "federation=mordor", "--set", "join.federationTimeoutSeconds=2"), []string{"mordor", "fellowship"}},
+	} {
 		t.Run(name, func(t *testing.T) {
 			args := append([]string{"install", "gondor", clusters.MemberChart, "--timeout", "2m", "--set", "hooks.backoffLimit=0"}, c.args...)
 			said, err := f.run(t, args...)
@@ -161,7 +154,6 @@ func TestBadInput(t *testing.T) {
 	}
 
 	t.Run("a claim that cannot bind", func(t *testing.T) {
-		matrix.WholeOnly(t, "a minute of waiting, on top of another install")
 		f.uninstall(t, f.name)
 		said, err := f.run(t, "install", f.name, clusters.ControlPlaneChart, "--timeout", "4m", "--set", "hooks.backoffLimit=0", "--set", "etcd.persistence.storageClass=mithril")
 		require.Error(t, err, said)

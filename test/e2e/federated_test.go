@@ -251,6 +251,7 @@ func TestFederatedObjects(t *testing.T) {
 		}
 	})
 	t.Run("a deletion does not wait for ever for a member that is away, whose copy goes when it is back", func(t *testing.T) {
+		matrix.WholeOnly(t, "the packages' tests delete while a member is away too")
 		lost := configMap("lost")
 		require.NoError(t, f.api.Create(t.Context(), lost.DeepCopy()))
 		for _, member := range f.members() {

@@ -35,6 +35,7 @@ const (
 // TestLogins uses a federation by name and password and by token: right, wrong, missing, replaced, turned off. Nobody is let in without a login, which takes from the probes what the kubelet has by
 // default.
 func TestLogins(t *testing.T) {
+	matrix.WholeOnly(t, "the packages' tests use each login at a real kube-apiserver, through the real proxy")
 	f := newFellowship(t, "helm")
 	f.install(t, "--set", "apiServer.basicAuth.enabled=true", "--set", "apiServer.tokenAuth.enabled=true", "--set", "apiServer.argOverrides.anonymous-auth=false")
 	f.must(t, "test", f.name)
@@ -84,7 +85,6 @@ func TestLogins(t *testing.T) {
 	})
 
 	t.Run("turned off", func(t *testing.T) {
-		matrix.WholeOnly(t, "another upgrade; the packages' tests turn them off too")
 		last := f.login(t, tokenAuthContext)
 		f.install(t)
 		f.waitForRollouts(t)
@@ -120,12 +120,9 @@ func ask(t testing.TB, config *rest.Config) error {
 	return err
 }
 
-// watchThroughTheProxy watches for ten minutes, in the long tests, in which something happens now and then.
+// watchThroughTheProxy watches for ten minutes, in which something happens now and then.
 func (f *fellowship) watchThroughTheProxy(t *testing.T, config *rest.Config) {
-	lasts := 10 * time.Second
-	if matrix.Whole() {
-		lasts = 10 * time.Minute
-	}
+	const lasts = 10 * time.Minute
 	set, err := kubernetes.NewForConfig(config)
 	require.NoError(t, err)
 	maps := set.CoreV1().ConfigMaps("default") // which is not federated
@@ -158,7 +155,6 @@ func (f *fellowship) watchThroughTheProxy(t *testing.T, config *rest.Config) {
 
 // fiftyClients send a large object each, at once, and watch it; the proxy's memory stays within its bound.
 func (f *fellowship) fiftyClients(t *testing.T) {
-	matrix.WholeOnly(t, "the packages' tests have fifty clients too")
 	const namespace = "default"
 	large := strings.Repeat("x", 900<<10)
 	var group sync.WaitGroup
