@@ -10,6 +10,7 @@ export CGO_ENABLED ?= 0
 export GOFLAGS := $(filter-out -trimpath,$(GOFLAGS)) -trimpath
 TOOL := go tool -modfile=tools/go.mod
 CLUSTERS := rivendell gondor shire
+UNIT := ./cmd/... ./pkg/... ./test/faults/...
 # The longest first, so that the others run beside them; three at a time, for they mostly wait.
 INTEGRATION := -p 3 ./pkg/controllers/manager ./pkg/member ./pkg/controlplane ./pkg/... ./test/charts/... ./test/faults/...
 
@@ -31,11 +32,10 @@ demo-down: ## Take the demo's clusters down
 
 .PHONY: test
 test: tools-test ## Everything but the long matrices: what CI runs
-	@# For the race detector everything is compiled once more, in the time that the tests on real API servers and clusters wait.
+	@# For the race detector everything is compiled once more, in the time that the tests on real API servers and clusters wait;
+	@# if one of those fails, that ends too.
 	trap 'kill $$(jobs -p) 2>/dev/null || true' EXIT; nice -n 19 $(MAKE) test-unit-build & $(MAKE) test-integration test-e2e; wait
 	$(MAKE) test-unit
-
-UNIT := ./cmd/... ./pkg/... ./test/faults/...
 
 .PHONY: test-unit
 test-unit: ## Unit tests with the race detector, and their coverage
