@@ -56,6 +56,21 @@ func TestTrialPod(t *testing.T) {
 	assert.Equal(t, "coredns", model.Spec.Volumes[0].ConfigMap.Name, "the model is not touched")
 }
 
+// The complaint is found wherever the container's log has it.
+func TestLastWords(t *testing.T) {
+	const greeting, complaint = "maxprocs: Leaving GOMAXPROCS=2: CPU quota undefined", "/etc/coredns/Corefile:9 - Error during parsing: Unknown directive 'nonsense'"
+	for log, words := range map[string]string{
+		greeting + "\n" + complaint + "\n":                                                 complaint,
+		complaint + "\n" + greeting + "\n":                                                 complaint,
+		complaint + "\n[WARNING] No files matching import glob pattern: custom/*.server\n": complaint,
+		"one\n\ntwo\n" + greeting + "\nthree\nfour\n":                                      "two; three; four",
+		greeting + "\n": "it ends without a word",
+		"":              "it ends without a word",
+	} {
+		assert.Equal(t, words, lastWords(log), log)
+	}
+}
+
 // Of the nameservers in the values and those that were published the values' win; a zone without any may be public, or they come late.
 func TestReadFacts(t *testing.T) {
 	data := func(pairs ...string) *corev1.ConfigMap {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -152,7 +153,7 @@ func (m Member) runTrial(ctx context.Context, pod *corev1.Pod, configMap *corev1
 		for _, status := range pod.Status.ContainerStatuses {
 			switch {
 			case status.State.Terminated != nil:
-				verdict = lastLine(status.State.Terminated.Message)
+				verdict = lastWords(status.State.Terminated.Message)
 				return true, nil
 			case status.State.Waiting != nil:
 				return false, fmt.Errorf("it waits: %s %s", status.State.Waiting.Reason, status.State.Waiting.Message)
@@ -181,11 +182,15 @@ func (m Member) endTrial(ctx context.Context, pod *corev1.Pod, configMap *corev1
 	})
 }
 
-// lastLine gives the last words of a log.
-func lastLine(log string) string {
-	lines := strings.Split(strings.TrimSpace(log), "\n")
-	if last := strings.TrimSpace(lines[len(lines)-1]); last != "" {
-		return last
+// lastWords gives what CoreDNS complained of at the end of its log, at most three lines. What it greets with is left out: it goes to another stream than
+// the complaint, and a container's log has the two in any order.
+func lastWords(log string) string {
+	lines := strings.FieldsFunc(log, func(r rune) bool { return r == '\n' })
+	lines = slices.DeleteFunc(lines, func(line string) bool { return strings.TrimSpace(line) == "" || greeting.MatchString(line) })
+	if len(lines) == 0 {
+		return "it ends without a word"
 	}
-	return "it ends without a word"
+	return strings.Join(lines[max(0, len(lines)-3):], "; ")
 }
+
+var greeting = regexp.MustCompile(`^(maxprocs: |\[INFO\]|\[WARNING\])`)
