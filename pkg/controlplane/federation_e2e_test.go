@@ -79,6 +79,35 @@ func TestRightsInTheFederation(t *testing.T) {
 	require.NoError(t, admin.List(t.Context(), &corev1.SecretList{}))
 }
 
+// An API server with another etcd knows nobody: the release's last hook sets it up, once the one before has gone.
+func TestPublishSetsUpTheAPI(t *testing.T) {
+	r := newRelease(t)
+	hook := r.hook("publish", nil)
+	_, err := hook.rolledOut(t.Context(), "apiserver")
+	require.ErrorContains(t, err, "get Deployment "+r.namespace+"/fellowship-apiserver: ")
+
+	deployment := r.apiServer()
+	status := func(s appsv1.DeploymentStatus) {
+		deployment.Status = s
+		require.NoError(t, host.Status().Update(t.Context(), deployment))
+	}
+	status(appsv1.DeploymentStatus{ObservedGeneration: deployment.Generation, Replicas: 2, UpdatedReplicas: 1, ReadyReplicas: 1, AvailableReplicas: 1})
+	done, err := hook.rolledOut(t.Context(), "apiserver")
+	require.False(t, done)
+	require.EqualError(t, err, "1 of 2 pods of Deployment "+r.namespace+"/fellowship-apiserver are new, 1 available")
+
+	status(allNew(deployment))
+	for _, object := range []client.Object{&rbacv1.ClusterRoleBinding{}, &rbacv1.ClusterRole{}} {
+		object.SetName(registrarUser)
+		require.NoError(t, client.IgnoreNotFound(federation.Delete(t.Context(), object)))
+	}
+	require.NoError(t, hook.ensureUsable(t.Context(), federation.Config))
+	checkBootstrapped(t)
+	before := federationVersions(t)
+	require.NoError(t, hook.ensureUsable(t.Context(), federation.Config))
+	require.Equal(t, before, federationVersions(t))
+}
+
 // The keeper brings a federation back whose etcd was emptied under a running API server, which goes on as if nothing had happened.
 func TestKeepAfterEtcdWasEmptied(t *testing.T) {
 	r := newRelease(t)
@@ -91,17 +120,7 @@ func TestKeepAfterEtcdWasEmptied(t *testing.T) {
 	keep := func() error { return r.hook("keeper", nil).Keep(t.Context(), lost.Config) }
 	require.NoError(t, keep())
 
-	deployment := &appsv1.Deployment{
-		ObjectMeta: metav1.ObjectMeta{Namespace: r.namespace, Name: fellowship + "-apiserver"},
-		Spec: appsv1.DeploymentSpec{
-			Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}},
-			Template: corev1.PodTemplateSpec{
-				ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"a": "b"}},
-				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "kube-apiserver", Image: "kube-apiserver"}}},
-			},
-		},
-	}
-	require.NoError(t, host.Create(t.Context(), deployment))
+	deployment := r.apiServer()
 	require.NoError(t, keep(), "an API that has its data")
 	require.NoError(t, host.Get(t.Context(), client.ObjectKeyFromObject(deployment), deployment))
 	require.Empty(t, deployment.Spec.Template.Annotations, "is not restarted")
@@ -129,7 +148,7 @@ func TestKeepAfterEtcdWasEmptied(t *testing.T) {
 				if err := server.Start(); err != nil {
 					slog.Error("start the API server again", "error", err)
 				}
-				d.Status = appsv1.DeploymentStatus{ObservedGeneration: d.Generation, Replicas: 1, UpdatedReplicas: 1, ReadyReplicas: 1, AvailableReplicas: 1}
+				d.Status = allNew(d)
 				_ = host.Status().Update(ctx, d)
 			}
 			select {

@@ -72,19 +72,22 @@ func (h Hook) restartAPIServer(ctx context.Context) error {
 	if err := h.roll(ctx, "apiserver", annotationRestarted, h.now().UTC().Format(time.RFC3339)); err != nil {
 		return err
 	}
-	name := h.object("apiserver")
-	what := fmt.Sprintf("Deployment %s/%s to be rolled out", h.Namespace, name)
-	return kube.Wait(ctx, pollInterval, readyTimeout, what, func(ctx context.Context) (bool, error) {
-		d := &appsv1.Deployment{}
-		if err := h.Host.Get(ctx, client.ObjectKey{Namespace: h.Namespace, Name: name}, d); err != nil {
-			return false, err
-		}
-		s := d.Status
-		if s.ObservedGeneration < d.Generation || s.UpdatedReplicas < s.Replicas || s.AvailableReplicas < s.UpdatedReplicas || s.UpdatedReplicas == 0 {
-			return false, fmt.Errorf("%d of %d pods are new, %d available", s.UpdatedReplicas, s.Replicas, s.AvailableReplicas)
-		}
-		return true, nil
-	})
+	what := fmt.Sprintf("Deployment %s/%s to be rolled out", h.Namespace, h.object("apiserver"))
+	return kube.Wait(ctx, pollInterval, readyTimeout, what, func(ctx context.Context) (bool, error) { return h.rolledOut(ctx, "apiserver") })
+}
+
+// rolledOut says whether all pods of a component's Deployment are new and available; if not, the error says how far it is.
+func (h Hook) rolledOut(ctx context.Context, component string) (bool, error) {
+	d := &appsv1.Deployment{}
+	key := client.ObjectKey{Namespace: h.Namespace, Name: h.object(component)}
+	if err := h.Host.Get(ctx, key, d); err != nil {
+		return false, fmt.Errorf("get Deployment %s: %w", key, err)
+	}
+	s := d.Status
+	if s.ObservedGeneration < d.Generation || s.UpdatedReplicas < s.Replicas || s.AvailableReplicas < s.UpdatedReplicas || s.UpdatedReplicas == 0 {
+		return false, fmt.Errorf("%d of %d pods of Deployment %s are new, %d available", s.UpdatedReplicas, s.Replicas, key, s.AvailableReplicas)
+	}
+	return true, nil
 }
 
 // roll gives the pods of a component's Deployment an annotation, which replaces them when its value is a new one. It is all of the Deployment that fedhook's field manager has, so

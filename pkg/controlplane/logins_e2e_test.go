@@ -18,7 +18,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	appsv1 "k8s.io/api/apps/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -245,17 +244,7 @@ func TestAPIServerIsRolledWithItsTokens(t *testing.T) {
 	require.NoError(t, r.certs())
 	r.service()
 	require.NoError(t, r.publish(), "before there is a Deployment")
-	deployment := &appsv1.Deployment{
-		ObjectMeta: metav1.ObjectMeta{Namespace: r.namespace, Name: fellowship + "-apiserver"},
-		Spec: appsv1.DeploymentSpec{
-			Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}},
-			Template: corev1.PodTemplateSpec{
-				ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"a": "b"}},
-				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "kube-apiserver", Image: "kube-apiserver"}}},
-			},
-		},
-	}
-	require.NoError(t, host.Create(t.Context(), deployment))
+	deployment := r.apiServer()
 	rolled := func() string {
 		t.Helper()
 		require.NoError(t, host.Get(t.Context(), client.ObjectKeyFromObject(deployment), deployment))

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -16,10 +17,11 @@ import (
 // usableTimeout is how long an install waits for the API that it published.
 const usableTimeout = time.Minute
 
-// WaitUntilUsable waits, for a bounded time, until the published API is ready, so that who comes next finds it so. Errors: etcd's claim does not bind, or somebody else's
-// etcd does not answer, without which it never will be. An API that takes longer is a warning.
-func (h Hook) WaitUntilUsable(ctx context.Context) error {
-	text, err := h.kubeconfig(ctx, registrarCertificate, h.inCluster())
+// EnsureUsable waits, for a bounded time, until the published API is ready, and ensures in it what it needs (see Bootstrap), so that who comes next finds it so. The
+// controller manager ensured that too before it started, but in an upgrade maybe through an API server that was about to go, with another etcd than the new one's. Errors:
+// etcd's claim does not bind, or somebody else's etcd does not answer, without which the API never will be ready. An API that takes longer is a warning.
+func (h Hook) EnsureUsable(ctx context.Context) error {
+	text, err := h.kubeconfig(ctx, bootstrapCertificate, h.inCluster())
 	if err != nil {
 		return err
 	}
@@ -27,16 +29,23 @@ func (h Hook) WaitUntilUsable(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return h.ensureUsable(ctx, config)
+}
+
+func (h Hook) ensureUsable(ctx context.Context, config *rest.Config) error {
 	api, err := kube.Connect(config)
 	if err != nil {
 		return err
 	}
-	late := kube.Wait(ctx, pollInterval, usableTimeout, "the federation's API at "+h.inCluster(), func(ctx context.Context) (bool, error) {
+	late := kube.Wait(ctx, pollInterval, usableTimeout, "the federation's API at "+config.Host, func(ctx context.Context) (bool, error) {
+		if done, err := h.rolledOut(ctx, "apiserver"); !done {
+			return false, err
+		}
 		_, err := api.Raw(ctx, "/readyz")
 		return err == nil, err
 	})
 	if late == nil {
-		return nil
+		return h.Bootstrap(ctx, config)
 	}
 	if err := h.checkStore(ctx); err != nil {
 		return err

@@ -35,6 +35,7 @@ const (
 	etcdServerCertificate = "etcd-tls"
 	etcdPeerCertificate   = "etcd-peer"
 	adminCertificate      = "admin"
+	bootstrapCertificate  = "bootstrap"
 	registrarCertificate  = "registrar"
 	dnsServingCertificate = DNSEtcd + "-tls"
 	dnsClientCertificate  = DNSEtcd + "-client"
@@ -76,7 +77,7 @@ func (h Hook) leaves(addresses []string) []pki.Leaf {
 		{Name: etcdPeerCertificate, Authority: authorityOfEtcd, CommonName: etcdPeerCertificate, Names: etcd, Usages: pki.ServerAndClient},
 		{Name: "kube-controller-manager", Authority: authorityOfAPI, CommonName: "system:kube-controller-manager", Usages: pki.Client},
 		{Name: "controller-manager", Authority: authorityOfAPI, CommonName: rbac.User, Usages: pki.Client},
-		{Name: "bootstrap", Authority: authorityOfAPI, CommonName: bootstrapUser, Organizations: []string{mastersGroup}, Usages: pki.Client},
+		{Name: bootstrapCertificate, Authority: authorityOfAPI, CommonName: bootstrapUser, Organizations: []string{mastersGroup}, Usages: pki.Client},
 		{Name: adminCertificate, Authority: authorityOfAPI, CommonName: adminUser, Organizations: []string{AdminGroup}, Usages: pki.Client},
 		{Name: registrarCertificate, Authority: authorityOfAPI, CommonName: registrarUser, Usages: pki.Client},
 		{Name: dnsServingCertificate, Authority: authorityOfDNS, CommonName: DNSEtcd, Names: slices.Concat(h.etcdNames(DNSEtcd), local), Usages: pki.ServerAndClient},

@@ -17,6 +17,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -244,6 +245,29 @@ func (r *release) service() *corev1.Service {
 		ports = append(ports, corev1.ServicePort{Name: basicAuthPort, Port: r.values.APIServer.BasicAuth.Port, TargetPort: intstr.FromInt32(8444)})
 	}
 	return create("apiserver", r.values.APIServer.Service.Type, ports...)
+}
+
+// apiServer makes the API server's Deployment as Helm does, as far as it matters here. It has no pods: nobody follows it.
+func (r *release) apiServer() *appsv1.Deployment {
+	r.Helper()
+	labels := map[string]string{"app.kubernetes.io/component": "apiserver"}
+	deployment := &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Namespace: r.namespace, Name: fellowship + "-apiserver"},
+		Spec: appsv1.DeploymentSpec{
+			Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: labels},
+				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "kube-apiserver", Image: "kube-apiserver"}}},
+			},
+		},
+	}
+	require.NoError(r, host.Create(r.Context(), deployment))
+	return deployment
+}
+
+// allNew is the status of a Deployment whose one pod is new and ready.
+func allNew(d *appsv1.Deployment) appsv1.DeploymentStatus {
+	return appsv1.DeploymentStatus{ObservedGeneration: d.Generation, Replicas: 1, UpdatedReplicas: 1, ReadyReplicas: 1, AvailableReplicas: 1}
 }
 
 // address gives the API's load balancer an address, as a cloud does.

@@ -64,14 +64,15 @@ goes into ConfigMap <federation>-nameservers, within the same time, and pods of 
 older than their tokens. For a CoreDNS of yours, what its key coredns-endpoints names goes there. What was made for a DNS, a password or a token that is no longer used is removed.
 
 It never fails for lack of an address: the keeper publishes a late one, or you do with this command. To be sure of one, set apiServer.service.advertiseAddress and dns.nameservers, or
-set apiServer.service.type and dns.server.service.type to NodePort. It fails if the API does not come up because etcd's claim does not bind, or because the etcd that
+set apiServer.service.type and dns.server.service.type to NodePort. Then it waits up to a minute until the API is ready, and sets it up (see bootstrap) in case that was done through
+an API server that an upgrade has replaced. It fails if the API does not come up because etcd's claim does not bind, or because the etcd that
 etcd.external.servers names does not answer.`,
 		Args: cobra.NoArgs,
 		RunE: o.controlPlane(func(ctx context.Context, hook controlplane.Hook) error {
 			if err := hook.Publish(ctx); err != nil {
 				return err
 			}
-			return hook.WaitUntilUsable(ctx)
+			return hook.EnsureUsable(ctx)
 		}),
 	}
 }

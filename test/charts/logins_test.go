@@ -139,7 +139,7 @@ func TestRolesForTheLogins(t *testing.T) {
 			got := map[string][]string{}
 			rolls := false
 			for _, rule := range o.Object.(*rbacv1.Role).Rules {
-				if slices.Contains(rule.Resources, "deployments") && slices.Contains(rule.ResourceNames, "fellowship-apiserver") {
+				if slices.Contains(rule.Resources, "deployments") && slices.Contains(rule.ResourceNames, "fellowship-apiserver") && slices.Contains(rule.Verbs, "patch") {
 					rolls = true
 				}
 				for _, name := range rule.ResourceNames {

@@ -40,6 +40,7 @@ func TestHelmfile(t *testing.T) {
 			for _, command := range commandsBefore(t, file) {
 				p.types(t, command)
 			}
+			f.host.Kubectl(t, "label", "namespace", f.namespace, "name="+f.namespace) // as Helm 4's --create-namespace does with one that is there
 			before := f.host.TakeSnapshot(t)
 			var membersBefore []clusters.Snapshot
 			for _, member := range members {

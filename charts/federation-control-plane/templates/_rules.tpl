@@ -182,8 +182,12 @@ Rules of the hooks' roles. The Secrets are those of pkg/controlplane's table; a 
 {{- end }}
 {{- end }}
 
-{{/* Once in a release: to see whether an etcd of yours answers, and to remove what was made for the federation's own etcd and DNS where it has none any more; the certificates may be read anyway. */}}
+{{/* Once in a release: to see whether the API server is rolled out and an etcd of yours answers, and to remove what was made for the federation's own etcd and DNS where it has none any more; the certificates may be read anyway. */}}
 {{- define "controlPlane.publishOnceRules" -}}
+- apiGroups: [apps]
+  resources: [deployments]
+  resourceNames: [{{ .Release.Name }}-apiserver]
+  verbs: [get]
 {{- include "controlPlane.etcdRules" . }}
 {{- if not (include "controlPlane.ownEtcd" .) }}
 - apiGroups: [""]
