@@ -41,6 +41,12 @@ func (h Hook) ensureAdmission(ctx context.Context, api *kube.API, types []*feder
 	for _, p := range policies {
 		binding := &admissionv1.MutatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: p.Name}, Spec: admissionv1.MutatingAdmissionPolicyBindingSpec{PolicyName: p.Name}}
 		for _, object := range []client.Object{p, binding} {
+			if len(types) == 0 { // an API takes no policy without a type
+				if err := api.Delete(ctx, object); client.IgnoreNotFound(err) != nil {
+					return fmt.Errorf("delete %s: %w", kube.Describe(api, object), err)
+				}
+				continue
+			}
 			object.SetLabels(h.release().Labels())
 			err := kube.Apply(ctx, api, object)
 			if apierrors.IsNotFound(err) {

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -24,7 +26,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
+	"github.com/fedhelm/fedhelm/pkg/federatedtypes"
 	"github.com/fedhelm/fedhelm/pkg/kube"
+	"github.com/fedhelm/fedhelm/pkg/values"
 	"github.com/fedhelm/fedhelm/test/faults"
 )
 
@@ -50,6 +54,30 @@ func TestBootstrapTwiceChangesNothing(t *testing.T) {
 	role.Rules, role.Labels = nil, nil
 	require.NoError(t, federation.Update(t.Context(), role))
 	require.NoError(t, hook.Bootstrap(t.Context(), federation.Config))
+	checkBootstrapped(t)
+}
+
+// A federation that federates no type is one all the same: it gives no finalizer to anything.
+func TestBootstrapWithoutTypes(t *testing.T) {
+	r := newRelease(t)
+	policies := func() int {
+		list := &admissionv1.MutatingAdmissionPolicyList{}
+		require.NoError(t, federation.List(t.Context(), list, client.MatchingLabels{v1beta1.LabelManagedBy: v1beta1.ManagedByFedhook}))
+		bindings := &admissionv1.MutatingAdmissionPolicyBindingList{}
+		require.NoError(t, federation.List(t.Context(), bindings, client.MatchingLabels{v1beta1.LabelManagedBy: v1beta1.ManagedByFedhook}))
+		return len(list.Items) + len(bindings.Items)
+	}
+	require.NoError(t, r.hook("prepare", nil).Bootstrap(t.Context(), federation.Config))
+	require.Equal(t, 4, policies())
+	var off []string
+	for _, of := range federatedtypes.Defaults() {
+		off = append(off, of.Name()+"=false")
+	}
+	r.values.ControllerManager.ArgOverrides = map[string]values.Argument{"controllers": {Text: new(strings.Join(off, ","))}}
+	for range 2 {
+		require.NoError(t, r.hook("prepare", nil).Bootstrap(t.Context(), federation.Config))
+		require.Zero(t, policies())
+	}
 	checkBootstrapped(t)
 }
 

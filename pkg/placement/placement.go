@@ -9,7 +9,9 @@ import (
 	"io"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/selection"
@@ -84,6 +86,12 @@ func System(resource schema.GroupResource, namespace, name string) bool {
 		return name == metav1.NamespaceDefault || systemNamespace(name)
 	}
 	return systemNamespace(namespace) || resource == (schema.GroupResource{Resource: "services"}) && namespace == metav1.NamespaceDefault && name == "kubernetes"
+}
+
+// EveryClustersOwn says whether an object means nothing in another cluster: the token of a ServiceAccount, which each cluster's API makes and deletes by itself.
+func EveryClustersOwn(resource schema.GroupResource, object *unstructured.Unstructured) bool {
+	kind, _, _ := unstructured.NestedString(object.Object, "type")
+	return resource == (schema.GroupResource{Resource: "secrets"}) && kind == string(corev1.SecretTypeServiceAccountToken)
 }
 
 func systemNamespace(name string) bool {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -86,4 +87,15 @@ func TestSystem(t *testing.T) {
 	} {
 		require.Equal(t, c.want, System(c.resource, c.namespace, c.name), "%v", c)
 	}
+}
+
+func TestEveryClustersOwn(t *testing.T) {
+	secrets := schema.GroupResource{Resource: "secrets"}
+	of := func(kind string) *unstructured.Unstructured {
+		return &unstructured.Unstructured{Object: map[string]any{"type": kind}}
+	}
+	require.True(t, EveryClustersOwn(secrets, of("kubernetes.io/service-account-token")))
+	require.False(t, EveryClustersOwn(secrets, of("Opaque")))
+	require.False(t, EveryClustersOwn(secrets, &unstructured.Unstructured{Object: map[string]any{}}))
+	require.False(t, EveryClustersOwn(schema.GroupResource{Group: "tolkien.example", Resource: "rings"}, of("kubernetes.io/service-account-token")))
 }

@@ -21,10 +21,11 @@ import (
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 )
 
-// handOver is the field manager that keeps spec.replicas for a moment while an HPA takes it over.
-const handOver = fieldManager + "-handover"
+// handOver ends the name of the field manager that keeps spec.replicas for a moment while an HPA takes it over.
+const handOver = "-handover"
 
-// apply writes a copy: server-side apply of all that we want, by force, once.
+// apply writes a copy: server-side apply of all that we want, once, by force where the copy is ours. What does not seem to be there is written without, since it may be
+// there and be another federation's, whose mark is then in conflict with ours: that costs a request more only where there is something.
 func (m *member) apply(ctx context.Context, key objectKey, e *entry, c *memberCopy) error {
 	object := key.kind.object(key.NamespacedName)
 	if object == nil {
@@ -33,7 +34,7 @@ func (m *member) apply(ctx context.Context, key objectKey, e *entry, c *memberCo
 	e.mutex.Lock()
 	p, r := e.plans[m.name], e.reports[m.name]
 	e.mutex.Unlock()
-	if c == nil && (!m.options.AdoptResources || r.version != "") {
+	if c == nil && !m.options.AdoptResources {
 		if err := m.mayTake(ctx, key, r); err != nil {
 			return err
 		}
@@ -47,13 +48,19 @@ func (m *member) apply(ctx context.Context, key objectKey, e *entry, c *memberCo
 	if err != nil {
 		return err
 	}
-	applied, omitted, err := m.applyKnown(ctx, key, body)
+	applied, omitted, err := m.applyKnown(ctx, key, body, c != nil)
+	if apierrors.IsConflict(err) && c == nil {
+		if err := m.mayTake(ctx, key, r); err != nil {
+			return err
+		}
+		applied, omitted, err = m.applyKnown(ctx, key, body, true)
+	}
 	if err != nil {
 		return err
 	}
 	m.note(e, func(r *report) {
-		is := copyOf(applied, key.kind.Type)
-		if r.applied == hash && c != nil { // the same again: somebody had changed it
+		is := copyOf(applied, key.kind.Type, m.manager())
+		if r.applied == hash { // the same again: somebody had changed it, or deleted it
 			if time.Since(r.healedAt) > time.Minute {
 				r.heals = 0
 			}
@@ -61,7 +68,7 @@ func (m *member) apply(ctx context.Context, key objectKey, e *entry, c *memberCo
 			r.healedAt = time.Now()
 		}
 		r.applied, r.owned, r.version, r.uid, r.omitted = hash, is.owned, is.ResourceVersion, is.UID, omitted
-		r.appliedAt = time.Now()
+		r.appliedAt, r.gone = time.Now(), ""
 	})
 	return nil
 }
@@ -104,12 +111,11 @@ func (m *member) handReplicasOver(ctx context.Context, key objectKey) error {
 	if err != nil {
 		return err
 	}
-	_, err = m.send(ctx, key, body, handOver)
+	_, err = m.send(ctx, key, body, m.manager()+handOver, true)
 	return err
 }
 
-func (m *member) send(ctx context.Context, key objectKey, body []byte, manager string) (*unstructured.Unstructured, error) {
-	force := true
+func (m *member) send(ctx context.Context, key objectKey, body []byte, manager string, force bool) (*unstructured.Unstructured, error) {
 	return in(m.api, key.kind.Type, key.Namespace).Patch(ctx, key.Name, types.ApplyPatchType, body, metav1.PatchOptions{FieldManager: manager, Force: &force})
 }
 
@@ -128,10 +134,10 @@ func unknownFields(err error) []string {
 }
 
 // applyKnown applies all fields but those that the member's schema does not know, which it gives by their paths.
-func (m *member) applyKnown(ctx context.Context, key objectKey, body []byte) (*unstructured.Unstructured, []string, error) {
+func (m *member) applyKnown(ctx context.Context, key objectKey, body []byte, force bool) (*unstructured.Unstructured, []string, error) {
 	var omitted []string
 	for {
-		applied, err := m.send(ctx, key, body, fieldManager)
+		applied, err := m.send(ctx, key, body, m.manager(), force)
 		paths := unknownFields(err)
 		if len(paths) == 0 || slices.ContainsFunc(paths, func(path string) bool { return slices.Contains(omitted, path) }) {
 			return applied, omitted, err

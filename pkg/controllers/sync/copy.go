@@ -12,8 +12,9 @@ import (
 	"github.com/fedhelm/fedhelm/pkg/federatedtypes"
 )
 
-// fieldManager owns in the members what the federation applies there.
-const fieldManager = v1beta1.ControllerManager
+// manager is the field manager that owns in the members what the federation applies there: each federation's is its own, or one that applies an object would take away
+// what another applied.
+func (s *syncer) manager() string { return v1beta1.ControllerManager + ":" + s.options.FederationName }
 
 // memberCopy is what is kept of an object in a member: little, since there are many. Whether somebody changed a field of ours it tells by the fields
 // that the member's API says we own: who changes one takes it over.
@@ -33,8 +34,8 @@ type memberCopy struct {
 	status map[string]any
 }
 
-// copyOf takes from an object in a member what is kept.
-func copyOf(object *unstructured.Unstructured, t *federatedtypes.Type) *memberCopy {
+// copyOf takes from an object in a member what is kept. What we own there the field manager tells.
+func copyOf(object *unstructured.Unstructured, t *federatedtypes.Type, manager string) *memberCopy {
 	annotations := object.GetAnnotations()
 	c := &memberCopy{
 		ObjectMeta: metav1.ObjectMeta{
@@ -49,7 +50,7 @@ func copyOf(object *unstructured.Unstructured, t *federatedtypes.Type) *memberCo
 		if entry.Subresource == "status" {
 			continue
 		}
-		if entry.Manager == fieldManager && entry.Operation == metav1.ManagedFieldsOperationApply {
+		if entry.Manager == manager && entry.Operation == metav1.ManagedFieldsOperationApply {
 			hash := fnv.New64a()
 			_, _ = hash.Write(entry.FieldsV1.GetRawBytes())
 			c.owned = hash.Sum64()
@@ -86,10 +87,10 @@ func (c *memberCopy) scaledAt() time.Time {
 }
 
 // toCopy makes copies of what a watch brings.
-func toCopy(t *federatedtypes.Type) func(any) (any, error) {
+func toCopy(t *federatedtypes.Type, manager string) func(any) (any, error) {
 	return func(object any) (any, error) {
 		if full, ok := object.(*unstructured.Unstructured); ok {
-			return copyOf(full, t), nil
+			return copyOf(full, t, manager), nil
 		}
 		return object, nil
 	}

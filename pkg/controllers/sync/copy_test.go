@@ -13,10 +13,10 @@ func TestCopyOf(t *testing.T) {
 	w := newWorld(t)
 	const managed = `
   managedFields:
-  - {manager: federation-controller-manager, operation: Apply, time: "2026-01-01T00:00:05Z", fieldsV1: {"f:spec": {"f:replicas": {}}}}
+  - {manager: "federation-controller-manager:fellowship", operation: Apply, time: "2026-01-01T00:00:05Z", fieldsV1: {"f:spec": {"f:replicas": {}}}}
   - {manager: kubectl, operation: Update, time: "2026-01-01T00:00:07Z", fieldsV1: {"f:spec": {"f:paused": {}}}}
   - {manager: kubelet, operation: Update, subresource: status, time: "2026-01-01T00:00:09Z", fieldsV1: {"f:status": {}}}
-  - {manager: federation-controller-manager, operation: Update, time: "2026-01-01T00:00:01Z", fieldsV1: {"f:metadata": {}}}
+  - {manager: "federation-controller-manager:fellowship", operation: Update, time: "2026-01-01T00:00:01Z", fieldsV1: {"f:metadata": {}}}
 `
 	c := copyOf(object(t, `
 apiVersion: apps/v1
@@ -31,7 +31,7 @@ metadata:
   labels: {app: web}
   annotations: {federation.fedhelm.dev/applied: abc, federation.fedhelm.dev/source: federation, more: x}`+managed+`
 spec: {replicas: 5}
-status: {readyReplicas: 3, observedGeneration: 3}`), w.kind("deployments").Type)
+status: {readyReplicas: 3, observedGeneration: 3}`), w.kind("deployments").Type, w.manager())
 	require.Equal(t, "shop/web 1-2-3 7 4", c.Namespace+"/"+c.Name+" "+string(c.UID)+" "+c.ResourceVersion+" 4")
 	require.Equal(t, []string{"abc", "federation"}, []string{c.applied, c.source})
 	require.Equal(t, []int64{5, -1, 3, 4}, []int64{c.amount, c.completions, c.ready, c.Generation})
@@ -44,9 +44,9 @@ status: {readyReplicas: 3, observedGeneration: 3}`), w.kind("deployments").Type)
 	require.Empty(t, c.ManagedFields)
 
 	// What belongs to us, by the order of time and otherwise alike, is the same; one field less is not.
-	less := copyOf(object(t, `{metadata: {managedFields: [{manager: federation-controller-manager, operation: Apply, time: "2026-01-01T00:00:09Z", fieldsV1: {"f:spec": {"f:replicas": {}}}}]}}`), w.kind("deployments").Type)
+	less := copyOf(object(t, `{metadata: {managedFields: [{manager: "federation-controller-manager:fellowship", operation: Apply, time: "2026-01-01T00:00:09Z", fieldsV1: {"f:spec": {"f:replicas": {}}}}]}}`), w.kind("deployments").Type, w.manager())
 	require.Equal(t, c.owned, less.owned)
-	less = copyOf(object(t, `{metadata: {managedFields: [{manager: federation-controller-manager, operation: Apply, time: "2026-01-01T00:00:05Z", fieldsV1: {"f:spec": {}}}]}}`), w.kind("deployments").Type)
+	less = copyOf(object(t, `{metadata: {managedFields: [{manager: "federation-controller-manager:fellowship", operation: Apply, time: "2026-01-01T00:00:05Z", fieldsV1: {"f:spec": {}}}]}}`), w.kind("deployments").Type, w.manager())
 	require.NotEqual(t, c.owned, less.owned)
 	require.False(t, less.ownsReplicas)
 
@@ -63,7 +63,7 @@ status: {readyReplicas: 3, observedGeneration: 3}`), w.kind("deployments").Type)
 		{"daemonsets", `{metadata: {name: one}, spec: {}, status: {numberReady: 4}}`, -1, -1, 0, true},
 		{"cronjobs", `{metadata: {name: one}, status: {active: []}}`, -1, -1, 0, false},
 	} {
-		c := copyOf(object(t, test.object), w.kind(test.resource).Type)
+		c := copyOf(object(t, test.object), w.kind(test.resource).Type, w.manager())
 		require.Equal(t, []int64{test.amount, test.completions, test.ready}, []int64{c.amount, c.completions, c.ready}, test.object)
 		require.Equal(t, test.status, c.status != nil, test.object)
 		require.False(t, c.ownsReplicas)
@@ -91,12 +91,12 @@ func TestCopyTells(t *testing.T) {
 func TestTransforms(t *testing.T) {
 	w := newWorld(t)
 	gone := cache.DeletedFinalStateUnknown{Key: "shop/web"}
-	for _, transform := range []cache.TransformFunc{toCopy(w.kind("deployments").Type), toFederated} {
+	for _, transform := range []cache.TransformFunc{toCopy(w.kind("deployments").Type, w.manager()), toFederated} {
 		same, err := transform(gone)
 		require.NoError(t, err)
 		require.Equal(t, gone, same)
 	}
-	kept, err := toCopy(w.kind("deployments").Type)(object(t, `{metadata: {name: web}}`))
+	kept, err := toCopy(w.kind("deployments").Type, w.manager())(object(t, `{metadata: {name: web}}`))
 	require.NoError(t, err)
 	require.Equal(t, "web", kept.(*memberCopy).Name)
 	federated, err := toFederated(object(t, `{metadata: {name: web, managedFields: [{manager: kubectl}]}, spec: {a: b}}`))

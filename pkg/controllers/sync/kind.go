@@ -41,6 +41,8 @@ type kind struct {
 
 // entry is what is known of an object besides what the watches tell: what is planned for each cluster, and what came of it. It can be lost.
 type entry struct {
+	// uid of the object, "" where it is not known yet; the kind's mutex is for it.
+	uid   types.UID
 	mutex sync.Mutex
 	// frozen says that the object's wishes cannot be read: nothing is done to its copies. problem is why, as it was told.
 	frozen  bool
@@ -95,7 +97,7 @@ func (s *syncer) addKind(mgr ctrl.Manager, t *federatedtypes.Type) (*kind, error
 	k := &kind{Type: t, syncer: s, entries: map[types.NamespacedName]*entry{}}
 	k.objects = watch.New(s.federation, t.GroupVersionResource, "", toFederated, func(name types.NamespacedName, object any) {
 		if full, ok := object.(*unstructured.Unstructured); ok && full.GetDeletionTimestamp() != nil && slices.Contains(full.GetFinalizers(), finalizerOrphan) {
-			k.entry(name).setOrphan()
+			k.entryOf(full).setOrphan()
 		}
 		k.add(name)
 		k.changedHPA(object)
@@ -154,6 +156,20 @@ func (k *kind) entry(name types.NamespacedName) *entry {
 	return e
 }
 
+// entryOf is the entry of an object as it is now: what was known of another that had its name is forgotten.
+func (k *kind) entryOf(object *unstructured.Unstructured) *entry {
+	k.mutex.Lock()
+	if e := k.entries[nameOf(object)]; e != nil && e.uid != "" && e.uid != object.GetUID() {
+		delete(k.entries, nameOf(object))
+	}
+	k.mutex.Unlock()
+	e := k.entry(nameOf(object))
+	k.mutex.Lock()
+	defer k.mutex.Unlock()
+	e.uid = object.GetUID()
+	return e
+}
+
 // known is the entry if there is one.
 func (k *kind) known(name types.NamespacedName) *entry {
 	k.mutex.Lock()
@@ -201,7 +217,7 @@ func (k *kind) Reconcile(ctx context.Context, name types.NamespacedName) (ctrl.R
 	if object.GetDeletionTimestamp() != nil {
 		return k.finalize(ctx, object)
 	}
-	e := k.entry(name)
+	e := k.entryOf(object)
 	plans, again, err := k.plan(object, e)
 	if err != nil {
 		return ctrl.Result{}, k.freeze(ctx, object, e, err)
@@ -281,17 +297,23 @@ func (k *kind) forget(name types.NamespacedName) error {
 }
 
 // finalize takes an object's copies back, or orphans them, and then lets it go. A member that is away is waited for as long as ForceAfter says, and
-// its copy is a stray when it comes back.
+// its copy is a stray when it comes back; one whose copy is to stay is waited for until it is back, or unjoined.
 func (k *kind) finalize(ctx context.Context, object *unstructured.Unstructured) (ctrl.Result, error) {
 	if !hasFinalizer(object) {
 		return ctrl.Result{}, nil
 	}
 	name := nameOf(object)
-	e := k.entry(name)
+	e := k.entryOf(object)
 	e.mutex.Lock()
 	e.orphan = e.orphan || object.GetAnnotations()[v1beta1.AnnotationOrphan] != "" || slices.Contains(object.GetFinalizers(), finalizerOrphan)
 	orphan := e.orphan
 	e.mutex.Unlock()
+	if orphan && object.GetAnnotations()[v1beta1.AnnotationOrphan] == "" && !slices.Contains(object.GetFinalizers(), finalizerOrphan) {
+		// This API has no admission policy that keeps it in mind, and we may be started anew before we are done.
+		if err := k.merge(ctx, object, map[string]any{"metadata": map[string]any{"uid": object.GetUID(), "annotations": map[string]any{v1beta1.AnnotationOrphan: "true"}}}); err != nil {
+			return ctrl.Result{}, fmt.Errorf("noting that the copies of %s %s are to be left: %w", k.Name(), name, err)
+		}
+	}
 	fleet := k.currentFleet()
 	plans := map[string]plan{}
 	for _, f := range fleet {
@@ -300,7 +322,7 @@ func (k *kind) finalize(ctx context.Context, object *unstructured.Unstructured) 
 	e.follow(plans)
 	k.dispatch(name, e)
 
-	left := k.held(object, e, fleet)
+	left := k.held(object, e, orphan, fleet)
 	if len(left) == 0 {
 		err := k.patchFinalizers(ctx, object, slices.DeleteFunc(slices.Clone(object.GetFinalizers()), isFinalizer))
 		return ctrl.Result{}, err
@@ -309,8 +331,9 @@ func (k *kind) finalize(ctx context.Context, object *unstructured.Unstructured) 
 	return ctrl.Result{RequeueAfter: max(wait, time.Second)}, err
 }
 
-// held names the clusters that still have a copy of an object that is deleted, or may have one.
-func (k *kind) held(object *unstructured.Unstructured, e *entry, fleet []fleetMember) []string {
+// held names the clusters that still have a copy of an object that is deleted, or may have one. One that is away is given up in time, but not where the copy is to stay:
+// when the cluster came back it would be a stray.
+func (k *kind) held(object *unstructured.Unstructured, e *entry, orphan bool, fleet []fleetMember) []string {
 	overdue := time.Since(object.GetDeletionTimestamp().Time) > k.options.ForceAfter
 	recorded := recordedClusters(object)
 	var left []string
@@ -318,7 +341,7 @@ func (k *kind) held(object *unstructured.Unstructured, e *entry, fleet []fleetMe
 		m := k.member(f.name)
 		_, known := recorded[f.name]
 		if m == nil || !f.ready || !m.objects[k].HasSynced() {
-			if known && !overdue && (m == nil || m.serves(k)) {
+			if known && (!overdue || orphan) && (m == nil || m.serves(k)) {
 				left = append(left, f.name)
 			}
 			continue
@@ -336,7 +359,7 @@ func (k *kind) patchFinalizers(ctx context.Context, object *unstructured.Unstruc
 	if err != nil {
 		return err
 	}
-	_, err = in(k.federation, k.Type, object.GetNamespace()).Patch(ctx, object.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
+	_, err = in(k.federation, k.Type, object.GetNamespace()).Patch(ctx, object.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: v1beta1.ControllerManager})
 	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return nil // what changed it comes by itself
 	}

@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
@@ -56,7 +57,7 @@ func (s *syncer) startMember(of *clusterclient.Member) (*member, error) {
 	m := &member{syncer: s, name: of.Name, client: of, api: api, objects: map[*kind]*watch.Objects{}, since: time.Now()}
 	selector := v1beta1.LabelFederated + "=" + s.options.FederationName
 	for _, k := range s.kinds {
-		m.objects[k] = watch.New(api, k.GroupVersionResource, selector, toCopy(k.Type), func(name types.NamespacedName, object any) {
+		m.objects[k] = watch.New(api, k.GroupVersionResource, selector, toCopy(k.Type, s.manager()), func(name types.NamespacedName, object any) {
 			if c, ok := object.(*memberCopy); ok {
 				m.changed(objectKey{k, name}, c)
 			}
@@ -253,7 +254,7 @@ func (m *member) judge(key objectKey, p plan, planned bool, r report) decision {
 	}
 	switch {
 	case c == nil:
-		d.action = apply
+		d.action, d.after = apply, r.healDelay()
 		if d.why = m.lacksNamespace(key); d.why != "" {
 			d.action = wait
 		}
@@ -289,7 +290,7 @@ func (m *member) lacksNamespace(key objectKey) string {
 	return ""
 }
 
-// healDelay grows while somebody keeps changing what we apply.
+// healDelay grows while somebody keeps changing or deleting what we apply.
 func (r report) healDelay() time.Duration {
 	if r.heals < 3 || time.Since(r.healedAt) > 2*time.Minute {
 		return 0
@@ -326,6 +327,8 @@ func (m *member) Reconcile(ctx context.Context, key objectKey) (ctrl.Result, err
 		var gone bool
 		if gone, err = m.take(ctx, key, d.copy); gone {
 			m.noteGone(e, d.copy)
+		} else if err == nil {
+			m.note(e, func(r *report) { r.applied = "" }) // when it comes again, that is nobody's doing but ours
 		}
 	case release:
 		if err = m.release(ctx, key); err == nil {
@@ -363,11 +366,11 @@ func (m *member) overcome(e *entry) {
 
 // noteGone keeps in mind that a copy is gone or released. A watch that fails, or that ended with a custom resource's definition, would not tell.
 func (m *member) noteGone(e *entry, c *memberCopy) {
-	m.note(e, func(r *report) { r.gone, r.version = c.UID, "" })
+	m.note(e, func(r *report) { r.gone, r.applied, r.version = c.UID, "", "" })
 }
 
-// sweep deletes a stray: a copy whose object is gone from the federation that placed it. Its being gone is asked of the API, not of the watch, which may
-// be behind.
+// sweep deletes a stray: a copy whose object is gone from the federation that placed it. Both are asked of the APIs, not of the watches, which may be behind: the
+// federation may have lost its data, and then nobody knows what is a stray, and the copy may have been released a moment ago.
 func (m *member) sweep(ctx context.Context, key objectKey) (ctrl.Result, error) {
 	c := m.copyOf(key)
 	if c == nil || c.DeletionTimestamp != nil || c.source != m.uid || !key.kind.objects.HasSynced() || key.kind.object(key.NamespacedName) != nil {
@@ -381,6 +384,16 @@ func (m *member) sweep(ctx context.Context, key objectKey) (ctrl.Result, error) 
 	_, err := in(m.federation, key.kind.Type, key.Namespace).Get(ctx, key.Name, metav1.GetOptions{})
 	if !apierrors.IsNotFound(err) {
 		return ctrl.Result{}, err
+	}
+	if uid, err := m.federationUID(ctx); err != nil || uid != m.uid { // another one's strays are not ours to find; we are started anew soon
+		return ctrl.Result{}, err
+	}
+	there, err := in(m.api, key.kind.Type, key.Namespace).Get(ctx, key.Name, metav1.GetOptions{})
+	if err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if there.GetUID() != c.UID || there.GetLabels()[v1beta1.LabelFederated] != m.options.FederationName || there.GetAnnotations()[v1beta1.AnnotationSource] != m.uid {
+		return ctrl.Result{}, nil // the watch tells
 	}
 	m.log.Info("deleting a stray: its object is gone from the federation", "cluster", m.name, "object", key.String())
 	_, err = m.take(ctx, key, c)
@@ -404,7 +417,7 @@ func (m *member) take(ctx context.Context, key objectKey, c *memberCopy) (gone b
 // release takes our mark off a copy, which then is the member's own.
 func (m *member) release(ctx context.Context, key objectKey) error {
 	patch := fmt.Sprintf(`{"metadata":{"labels":{%q:null},"annotations":{%q:null,%q:null}}}`, v1beta1.LabelFederated, v1beta1.AnnotationApplied, v1beta1.AnnotationSource)
-	_, err := in(m.api, key.kind.Type, key.Namespace).Patch(ctx, key.Name, types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: fieldManager})
+	_, err := in(m.api, key.kind.Type, key.Namespace).Patch(ctx, key.Name, types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: m.manager()})
 	if apierrors.IsNotFound(err) {
 		return nil
 	}

@@ -33,7 +33,7 @@ func (k *kind) plan(object *unstructured.Unstructured, e *entry) (map[string]pla
 		switch {
 		case f.leaving:
 			plans[f.name] = plan{waits: "the cluster is leaving"}
-		case !selector.Matches(f.labels):
+		case !selector.Matches(f.labels), placement.EveryClustersOwn(k.GroupResource(), object):
 			plans[f.name] = plan{}
 		case !f.ready:
 			plans[f.name] = plan{wanted: true, waits: away(f.why)}
@@ -53,7 +53,7 @@ func (k *kind) plan(object *unstructured.Unstructured, e *entry) (map[string]pla
 			share, found := shares[name]
 			plans[name] = plan{wanted: found, scale: share}
 			if wait > 0 && !found {
-				plans[name] = plan{wanted: true, waits: "what the clusters have is being read"}
+				plans[name] = plan{wanted: true, waits: "what is there is being read"}
 			}
 		}
 	}
@@ -116,14 +116,15 @@ func (k *kind) spread(object *unstructured.Unstructured, e *entry, selected []st
 			return nil, 0, fmt.Errorf("annotation %s: %w", k.Preferences, err)
 		}
 	}
+	// Once all of it is known, everything is planned anew.
+	if of := k.kinds[hpas]; k.Spread == federatedtypes.SpreadReplicas && of != nil && !of.objects.HasSynced() && of.objects.Served() {
+		return nil, patience, nil // an HPA may have scaled it far beyond its own number
+	}
 	copies := map[string]*memberCopy{}
 	for _, name := range selected {
 		m := k.member(name)
-		if !k.knows(m) { // once it is known, everything is planned anew
+		if m == nil || !m.knows(k) { // of a ready member that loses its client for a moment nothing is moved; one that stays without is soon not ready
 			return nil, patience, nil
-		}
-		if m == nil {
-			continue
 		}
 		if c := m.copyOf(objectKey{k, nameOf(object)}); c != nil && c.DeletionTimestamp == nil {
 			copies[name] = c

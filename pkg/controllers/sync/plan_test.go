@@ -151,7 +151,7 @@ func TestReplicas(t *testing.T) {
 
 // What a member has must be known before anything is divided; but nobody waits for a member for ever.
 func TestDivisionWaits(t *testing.T) {
-	const waits = "what the clusters have is being read"
+	const waits = "what is there is being read"
 	w := newWorld(t, "gondor", "shire")
 	of := w.kind("deployments")
 	o := object(t, `{metadata: {name: web, namespace: shop}, spec: {replicas: 8}}`)
@@ -161,12 +161,20 @@ func TestDivisionWaits(t *testing.T) {
 	w.members["shire"].since = time.Now().Add(-settleTime - time.Second)
 	require.NotContains(t, fmt.Sprint(w.planned(of, o)), waits)
 
-	// So with one that has no client, as after a start, or when its credentials are taken away.
-	delete(w.members, "shire")
-	w.since = time.Now()
+	// A federated HPA that is not listed yet may have scaled it.
+	autoscalers := w.kind("horizontalpodautoscalers").objects
+	listing := autoscalers.SharedIndexInformer
+	w.unlisted(autoscalers)
 	require.Equal(t, said{"gondor": waits, "shire": waits}, w.planned(of, o))
+	require.NotContains(t, fmt.Sprint(w.planned(w.kind("jobs"), object(t, `{metadata: {name: web}, spec: {parallelism: 1}}`))), waits, "no HPA scales a Job")
+	autoscalers.SharedIndexInformer = listing
+
+	// A member without a client, as after a start, or when its credentials are taken away, is waited for as long as it is ready.
+	delete(w.members, "shire")
 	w.since = time.Now().Add(-settleTime - time.Second)
-	require.NotContains(t, fmt.Sprint(w.planned(of, o)), waits)
+	require.Equal(t, said{"gondor": waits, "shire": waits}, w.planned(of, o))
+	w.setFleet("shire", func(f *fleetMember) { f.ready = false })
+	require.Equal(t, "map[replicas:8]", w.planned(of, o)["gondor"])
 }
 
 func TestReplicasAreLeftToHPAs(t *testing.T) {

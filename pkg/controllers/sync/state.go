@@ -165,7 +165,7 @@ func (k *kind) merge(ctx context.Context, object *unstructured.Unstructured, pat
 	if err != nil {
 		return err
 	}
-	_, err = in(k.federation, k.Type, object.GetNamespace()).Patch(ctx, object.GetName(), types.MergePatchType, body, metav1.PatchOptions{FieldManager: fieldManager}, subresources...)
+	_, err = in(k.federation, k.Type, object.GetNamespace()).Patch(ctx, object.GetName(), types.MergePatchType, body, metav1.PatchOptions{FieldManager: v1beta1.ControllerManager}, subresources...)
 	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return nil // another object has its name, or none
 	}

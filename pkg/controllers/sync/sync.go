@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -133,9 +134,8 @@ func federationClient(config *rest.Config) (dynamic.Interface, error) {
 // Start finds out which federation this is and which members it has, and lets the members start.
 func (s *syncer) Start(ctx context.Context) error {
 	for s.uid == "" {
-		namespace, err := s.federation.Resource(schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}).Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
-		if err == nil {
-			s.uid = string(namespace.GetUID())
+		var err error
+		if s.uid, err = s.federationUID(ctx); err == nil {
 			break
 		}
 		s.log.Error(err, "will ask again which federation this is")
@@ -154,6 +154,15 @@ func (s *syncer) Start(ctx context.Context) error {
 	close(s.started)
 	<-ctx.Done()
 	return nil
+}
+
+// federationUID asks the API which federation it is: one that lost its data is another.
+func (s *syncer) federationUID(ctx context.Context) (string, error) {
+	namespace, err := s.federation.Resource(corev1.SchemeGroupVersion.WithResource("namespaces")).Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
+	if err != nil {
+		return "", err
+	}
+	return string(namespace.GetUID()), nil
 }
 
 // NeedLeaderElection keeps a standby from placing anything.
