@@ -28,3 +28,15 @@ func TestPlacedTypes(t *testing.T) {
 	}
 	require.Len(t, names("controllers", "services"), len(federatedtypes.Defaults()), "the controllers refuse that too")
 }
+
+// What the controllers would refuse, in a pod that starts again and again, the first hook refuses.
+func TestCheckControllers(t *testing.T) {
+	with := func(change func(*values.ControllerManager)) error {
+		h := Hook{Values: values.DefaultControlPlane()}
+		change(&h.Values.ControllerManager)
+		return h.checkControllers()
+	}
+	require.NoError(t, with(func(*values.ControllerManager) {}))
+	require.ErrorContains(t, with(func(c *values.ControllerManager) { c.FederatedTypes = []string{"rings"} }), `controllerManager.federatedTypes: federated type "rings" is not of the form group/version/resource`)
+	require.EqualError(t, with(func(c *values.ControllerManager) { c.ClusterMonitorPeriod = "100ms" }), `controllerManager.clusterMonitorPeriod is "100ms": give a time of 1s or more`)
+}

@@ -14,7 +14,7 @@ import (
 // Cleanup removes what the hooks made, by the table of names: certificates, kubeconfigs, password and token, the configuration of the DNS provider, the published name servers, and this
 // federation's key of the Secret that the namespace's federations share; and what is left of hooks that failed, or were killed. What is gone already is well, what is not the release's own stays with a warning.
 func (h Hook) Cleanup(ctx context.Context) error {
-	return kube.RetryForbidden(ctx, forbiddenTimeout, h.cleanup)
+	return kube.RetryTransient(ctx, forbiddenTimeout, h.cleanup)
 }
 
 func (h Hook) cleanup(ctx context.Context) error {

@@ -16,6 +16,7 @@ import (
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 	"github.com/fedhelm/fedhelm/pkg/dnsprovider"
 	"github.com/fedhelm/fedhelm/pkg/dnsprovider/ini"
+	"github.com/fedhelm/fedhelm/pkg/federatedtypes"
 	"github.com/fedhelm/fedhelm/pkg/kube"
 	"github.com/fedhelm/fedhelm/pkg/values"
 )
@@ -34,8 +35,11 @@ const (
 	checkChanged dnsCheck = false
 )
 
-// Prepare ensures what the control plane's pods mount, and sees that somebody else's etcd can be asked.
+// Prepare ensures what the control plane's pods mount, and sees that somebody else's etcd can be asked. Errors: also what the controllers would refuse when Helm is long done.
 func (h Hook) Prepare(ctx context.Context) error {
+	if err := h.checkControllers(); err != nil {
+		return err
+	}
 	if err := h.checkEtcd(ctx); err != nil {
 		return err
 	}
@@ -43,6 +47,17 @@ func (h Hook) Prepare(ctx context.Context) error {
 		return err
 	}
 	return h.DNS(ctx)
+}
+
+func (h Hook) checkControllers() error {
+	v := h.Values.ControllerManager
+	if _, err := federatedtypes.All(v.FederatedTypes); err != nil {
+		return fmt.Errorf("controllerManager.federatedTypes: %w", err)
+	}
+	if period, err := time.ParseDuration(v.ClusterMonitorPeriod); err != nil || period < time.Second {
+		return fmt.Errorf("controllerManager.clusterMonitorPeriod is %q: give a time of 1s or more", v.ClusterMonitorPeriod)
+	}
+	return nil
 }
 
 // DNS ensures the Secret with the DNS provider's configuration and its files, and sees, as dns.check says, whether the zone may be written. Without a provider there is no such
@@ -245,7 +260,7 @@ func (h Hook) dropRecords(ctx context.Context) error {
 		return nil
 	}
 	var data map[string][]byte
-	err := kube.RetryForbidden(ctx, forbiddenTimeout, func(ctx context.Context) error {
+	err := kube.RetryTransient(ctx, forbiddenTimeout, func(ctx context.Context) error {
 		secret := h.secret(dnsProvider)
 		_, err := h.release().Get(ctx, h.Host, secret)
 		data = secret.Data

@@ -100,7 +100,7 @@ func TestRightsInTheFederation(t *testing.T) {
 			SecretRef:                  v1beta1.SecretReference{Name: "gondor"},
 		},
 	}
-	require.NoError(t, kube.RetryForbidden(t.Context(), bound, func(ctx context.Context) error { return registrar.Create(ctx, cluster) }))
+	require.NoError(t, kube.RetryTransient(t.Context(), bound, func(ctx context.Context) error { return registrar.Create(ctx, cluster) }))
 	require.NoError(t, registrar.Delete(t.Context(), cluster))
 	require.True(t, apierrors.IsForbidden(registrar.List(t.Context(), &corev1.SecretList{})))
 	require.True(t, apierrors.IsForbidden(registrar.List(t.Context(), &corev1.NamespaceList{})))

@@ -65,7 +65,7 @@ func (h Hook) letGo(ctx context.Context, clusters []v1beta1.Cluster, federation 
 // members lists the Clusters, as the registrar. A federation that was never published has none.
 func (h Hook) members(ctx context.Context) ([]v1beta1.Cluster, *kube.API, error) {
 	var text []byte
-	err := kube.RetryForbidden(ctx, forbiddenTimeout, func(ctx context.Context) error {
+	err := kube.RetryTransient(ctx, forbiddenTimeout, func(ctx context.Context) error {
 		shared, err := h.readRegistrars(ctx)
 		if shared != nil {
 			text = shared.Data[h.Federation]

@@ -219,7 +219,7 @@ func (r *release) account(phase string) *rest.Config {
 	require.NoError(r, err)
 	api, err := kube.Connect(user.Config())
 	require.NoError(r, err)
-	require.NoError(r, kube.RetryForbidden(r.Context(), bound, func(ctx context.Context) error {
+	require.NoError(r, kube.RetryTransient(r.Context(), bound, func(ctx context.Context) error {
 		return client.IgnoreNotFound(api.Get(ctx, client.ObjectKey{Namespace: r.namespace, Name: rules(phase)[0].ResourceNames[0]}, &corev1.Secret{}))
 	}))
 	return user.Config()

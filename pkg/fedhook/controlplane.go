@@ -146,7 +146,7 @@ func keepCommand(o *options) *cobra.Command {
 		Long: `keep renews certificates, sets up again an API that lost its data, and publishes late or changed addresses. An API server that still runs though its etcd was emptied is
 restarted first, since it does not notice. To run the keeper now, with its own rights:
 
-  kubectl -n federation-system create job --from=cronjob/fellowship-keeper fellowship-keeper-now`,
+  kubectl -n federation-system create job --from=cronjob/fellowship-keeper fellowship-keeper-$(date +%s)`,
 		Args: cobra.NoArgs,
 		RunE: o.controlPlane(func(ctx context.Context, hook controlplane.Hook) error {
 			federation, err := federationConfig(kubeconfig)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -42,19 +43,22 @@ type fatalError struct{ error }
 
 func (f fatalError) Unwrap() error { return f.error }
 
-// RetryForbidden repeats call while the API refuses it as forbidden, for at most timeout: a hook may start before the authorizer has seen its role,
-// and Argo CD starts the hooks of a delete phase in any order. Errors: call's last.
-func RetryForbidden(ctx context.Context, timeout time.Duration, call func(context.Context) error) error {
+// RetryTransient repeats call while another answer may come a moment later, for at most timeout: the API does not answer, or is too busy, or refuses it as forbidden. A hook may
+// start before the authorizer has seen its role, and Argo CD starts the hooks of a delete phase in any order. Errors: call's last.
+func RetryTransient(ctx context.Context, timeout time.Duration, call func(context.Context) error) error {
 	var last error
 	err := wait.PollUntilContextTimeout(ctx, time.Second, timeout, true, func(ctx context.Context) (bool, error) {
 		last = call(ctx)
-		if apierrors.IsForbidden(last) {
-			return false, nil
-		}
-		return true, last
+		return !transient(last), nil
 	})
-	if wait.Interrupted(err) && last != nil {
+	if last != nil {
 		return last
 	}
 	return err
+}
+
+func transient(err error) bool {
+	var network net.Error
+	return errors.As(err, &network) || apierrors.IsForbidden(err) || apierrors.IsInternalError(err) || apierrors.IsServiceUnavailable(err) ||
+		apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) || apierrors.IsTooManyRequests(err)
 }

@@ -121,6 +121,9 @@ func (j *join) checkIdentity(ctx context.Context) error {
 	for i := range j.clusters {
 		other := &j.clusters[i]
 		switch {
+		case other.Name != j.cluster && ownerOf(other) == j.Release:
+			return fmt.Errorf("this release has joined federation %s already, as cluster %s: set clusterName back to that; to give it another name, uninstall the release while it has the old one, and install it anew",
+				j.federation, other.Name)
 		case other.Name != j.cluster && other.Spec.ClusterUID == j.uid:
 			return fmt.Errorf("this cluster is a member of federation %s already, under the name %s: uninstall the release that joined it (%s) first, or correct the credentials of release %s",
 				j.federation, other.Name, ownerOf(other), j.Release)

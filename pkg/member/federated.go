@@ -2,6 +2,7 @@ package member
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -49,6 +50,9 @@ func (l *leaving) freeCluster(ctx context.Context) {
 	})
 	err := l.federationAPI.Patch(ctx, l.object, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
 	if client.IgnoreNotFound(err) != nil || len(l.object.Finalizers) > 0 {
+		if err == nil {
+			err = errors.New("they are not ours")
+		}
 		l.leave(fmt.Errorf("cluster %s is left in federation %s, held by its finalizers %v (%w): see what holds it with `kubectl --context=%s get cluster %s -o yaml`", l.cluster, l.federation, l.object.Finalizers, err, l.federation, l.cluster))
 	}
 }

@@ -109,6 +109,16 @@ func TestTaken(t *testing.T) {
 		require.NoError(t, other.unjoin())
 		assert.Equal(t, "\n", difference(before, world(t, true)))
 	}
+
+	// Nor may a release give its cluster another name; one that leaves under such a name says what it leaves.
+	gondor.values.ClusterName = "minas-tirith"
+	require.ErrorContains(t, gondor.join(), "this release has joined federation fellowship already, as cluster gondor: set clusterName back to that")
+	require.NoError(t, gondor.unjoin())
+	assert.Contains(t, gondor.log.String(), "this release has joined federation fellowship as cluster gondor, which its values no longer name")
+	gondor.values.Unjoin.Strict = true
+	require.ErrorContains(t, gondor.unjoin(), "install this release with clusterName=gondor again, and uninstall that")
+	assert.Equal(t, "\n", difference(before, world(t, true)))
+	gondor.values.ClusterName = ""
 	require.NoError(t, gondor.unjoin())
 	asBefore()
 }

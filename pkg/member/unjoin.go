@@ -50,7 +50,7 @@ func (h Hook) Unjoin(ctx context.Context) error {
 			return fmt.Errorf("interrupted while letting cluster %s go: run this again", l.cluster)
 		}
 		if u.done {
-			return nil
+			break
 		}
 	}
 	return u.end()
@@ -312,7 +312,7 @@ type unjoin struct {
 
 // onHost calls the host cluster's API, which may not have heard of the hook's role yet.
 func (u *unjoin) onHost(ctx context.Context, call func(context.Context) error) error {
-	return kube.RetryForbidden(ctx, max(forbiddenTimeout-time.Since(u.began), time.Millisecond), call)
+	return kube.RetryTransient(ctx, max(forbiddenTimeout-time.Since(u.began), time.Millisecond), call)
 }
 
 // findRecord reads the credentials Secret, without which a join has made nothing. Another release's counts for none.
@@ -360,8 +360,13 @@ func (u *unjoin) findFederation(ctx context.Context) {
 		var clusters []v1beta1.Cluster
 		if u.federationAPI, clusters, err = u.connectFederation(ctx, u.federation, min(u.timeout, 30*time.Second)); err == nil {
 			for i := range clusters {
-				if clusters[i].Name == u.cluster && ownerOf(&clusters[i]) == u.Release {
-					u.object = &clusters[i]
+				switch cluster := &clusters[i]; {
+				case ownerOf(cluster) != u.Release:
+				case cluster.Name == u.cluster:
+					u.object = cluster
+				default:
+					u.leave(fmt.Errorf("this release has joined federation %s as cluster %s, which its values no longer name (clusterName): Cluster %s, its account and its DNS in the member, and its credentials are left; to let them go, install this release with clusterName=%s again, and uninstall that",
+						u.federation, cluster.Name, cluster.Name, cluster.Name))
 				}
 			}
 			return
@@ -492,11 +497,13 @@ func (u *unjoin) EnsureCredentialsGone(ctx context.Context) {
 }
 
 func (u *unjoin) end() error {
-	if len(u.left) == 0 {
+	switch {
+	case len(u.left) == 0 && u.done:
+		return nil
+	case len(u.left) == 0:
 		u.leaving.Log.Info("let go", "cluster", u.cluster, "federation", u.federation)
 		return nil
-	}
-	if u.Values.Unjoin.Strict {
+	case u.Values.Unjoin.Strict:
 		return fmt.Errorf("cluster %s is not let go, and unjoin.strict is set: %w", u.cluster, errors.Join(u.left...))
 	}
 	u.leaving.Log.Warn("let go, but something is left behind: see the warnings above", "cluster", u.cluster, "federation", u.federation, "left", len(u.left))

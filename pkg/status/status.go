@@ -372,7 +372,7 @@ func (l *look) certificate(component string, text []byte, err error) {
 }
 
 func (l *look) runKeeper() string {
-	return fmt.Sprintf("kubectl -n %s create job --from=cronjob/%s-keeper %s-keeper-now", l.Namespace, l.report.Federation, l.report.Federation)
+	return fmt.Sprintf("kubectl -n %s create job --from=cronjob/%s-keeper %s-keeper-$(date +%%s)", l.Namespace, l.report.Federation, l.report.Federation)
 }
 
 // lastSixth is when five sixths of a certificate's life are past; leaves are renewed long before, at two thirds.

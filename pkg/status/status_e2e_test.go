@@ -150,7 +150,7 @@ func viewer(t *testing.T) Viewer {
 	require.NoError(t, err)
 	host, err := kube.Connect(user.Config())
 	require.NoError(t, err)
-	require.NoError(t, kube.RetryForbidden(t.Context(), bound, func(ctx context.Context) error {
+	require.NoError(t, kube.RetryTransient(t.Context(), bound, func(ctx context.Context) error {
 		return host.List(ctx, &corev1.ConfigMapList{}, client.InNamespace(rivendell))
 	}))
 	return Viewer{Host: host, Namespace: rivendell}

@@ -114,8 +114,8 @@ type Service struct {
 	// Port on every node, with types NodePort and LoadBalancer; 0 lets Kubernetes choose (kubefed's --api-server-port).
 	NodePort int32 `json:"nodePort" jsonschema:"minimum=0,maximum=65535"`
 	// Address to publish for the API, an IP or a host name (kubefed's --api-server-advertise-address). Empty means the load balancer's, or with type NodePort that of a node which
-	// runs the API server.
-	AdvertiseAddress string `json:"advertiseAddress"`
+	// runs the API server. The port is that of the Service.
+	AdvertiseAddress string `json:"advertiseAddress" jsonschema:"pattern=^([-.a-zA-Z0-9]*|[0-9a-fA-F.]*:[0-9a-fA-F.]*:[0-9a-fA-F:.]*)$"`
 	// Annotations of the Service, for the cloud's load balancer.
 	Annotations map[string]string `json:"annotations"`
 	// Class of the load balancer.
@@ -154,7 +154,7 @@ type ControllerManager struct {
 	ReplicatedComponent
 	// Annotations of its ServiceAccount, by which clouds give a pod an identity for the DNS provider, such as eks.amazonaws.com/role-arn.
 	ServiceAccountAnnotations map[string]string `json:"serviceAccountAnnotations"`
-	// Time between two health checks of a member.
+	// Time between two health checks of a member, at least 1s.
 	ClusterMonitorPeriod string `json:"clusterMonitorPeriod" jsonschema:"pattern=^([0-9]+(\\.[0-9]+)?(ms|s|m|h))+$"`
 	// Failed checks in a row after which a member counts as not ready or offline.
 	ClusterFailureThreshold int32 `json:"clusterFailureThreshold" jsonschema:"minimum=1"`
