@@ -44,6 +44,8 @@ func TestBadInput(t *testing.T) {
 			`apiServer.basicAuth.nodePort is 30444, but a Service of type ClusterIP has no node port: set apiServer.service.type to NodePort or LoadBalancer, or nodePort to 0`},
 		"one port for the API and the proxy": {fellowship.with(`apiServer: {service: {port: 8443}, basicAuth: {enabled: true}}`),
 			`apiServer.basicAuth.port is 8443, which is the API's own, apiServer.service.port: give one of them another`},
+		"one node port for the API and the DNS": {fellowship.with(`{apiServer: {service: {nodePort: 30053}}, dns: {server: {service: {nodePort: 30053}}}}`),
+			`dns.server.service.nodePort is 30053, which is apiServer.service.nodePort too: give one of them another`},
 		"one node port for the API and the proxy": {fellowship.with(`apiServer: {service: {nodePort: 30443}, basicAuth: {enabled: true, nodePort: 30443}}`),
 			`apiServer.basicAuth.nodePort is 30443, which is the API's own, apiServer.service.nodePort: give one of them another`},
 		"users that are not let in": {fellowship.with(`apiServer: {basicAuth: {existingSecret: mine}}`),
