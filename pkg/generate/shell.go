@@ -1,6 +1,7 @@
 package generate
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -52,6 +53,8 @@ type reader struct {
 	context string
 	// doubt says why what is read may not have run, "in an if (init.sh:3)"; empty where it has.
 	doubt string
+	// left is the doubt about the rest of a loop, "after continue (init.sh:3)"; stop is what has ended the loop, function or script being read.
+	left, stop string
 	// calls are the functions being read, innermost last.
 	calls []*syntax.Stmt
 	steps int
@@ -99,11 +102,36 @@ func (r *reader) statements(list []*syntax.Stmt) error {
 		if statement.Cmd == nil { // only a redirection
 			continue
 		}
+		r.documents(statement)
 		if err := r.command(statement.Cmd); err != nil {
 			return err
 		}
+		if r.stop != "" {
+			return nil
+		}
 	}
 	return nil
+}
+
+// documents says so where a shell is given lines of kubefed as its input.
+func (r *reader) documents(statement *syntax.Stmt) {
+	c, ok := statement.Cmd.(*syntax.CallExpr)
+	if !ok || len(c.Args) == 0 || !slices.Contains(hiding, path.Base(c.Args[0].Lit())) {
+		return
+	}
+	for _, redirection := range statement.Redirs {
+		if redirection.Hdoc != nil && startsKubefed(strings.Fields(literals(redirection.Hdoc))) {
+			r.warn(c, c.Args[0].Lit()+" is given lines of kubefed to run here, which are not followed: give them by themselves")
+		}
+	}
+}
+
+// subshell reads statements whose variables, and whose end, are their own.
+func (r *reader) subshell(list []*syntax.Stmt) error {
+	outer := maps.Clone(r.variables)
+	err := r.statements(list)
+	r.variables, r.stop = outer, ""
+	return err
 }
 
 func (r *reader) command(command syntax.Command) error {
@@ -114,14 +142,11 @@ func (r *reader) command(command syntax.Command) error {
 		if c.Variant.Value != "export" && c.Variant.Value != "readonly" {
 			r.local(c.Args)
 		}
-		r.assign(c.Args)
+		return r.assign(c.Args)
 	case *syntax.Block:
 		return r.statements(c.Stmts)
 	case *syntax.Subshell:
-		outer := maps.Clone(r.variables)
-		err := r.statements(c.Stmts)
-		r.variables = outer
-		return err
+		return r.subshell(c.Stmts)
 	case *syntax.TimeClause:
 		if c.Stmt != nil {
 			return r.statements([]*syntax.Stmt{c.Stmt})
@@ -155,9 +180,9 @@ func (r *reader) command(command syntax.Command) error {
 		if err := r.statements(c.Cond); err != nil {
 			return err
 		}
-		return r.perhaps("in a loop", c, c.Do)
+		return r.untilLeft(func() error { return r.perhaps("in a loop", c, c.Do) })
 	case *syntax.ForClause:
-		return r.loop(c)
+		return r.untilLeft(func() error { return r.loop(c) })
 	case *syntax.FuncDecl:
 		if c.Name != nil {
 			r.functions[c.Name.Value] = c.Body
@@ -193,6 +218,14 @@ func (r *reader) perhaps(where string, node syntax.Node, list []*syntax.Stmt) er
 	return err
 }
 
+// untilLeft reads a loop, in which a break or continue that may have run makes what follows it doubtful.
+func (r *reader) untilLeft(loop func() error) error {
+	outer := r.left
+	err := loop()
+	r.left = outer
+	return err
+}
+
 // loop reads the body once for each word that the loop goes over, or where these are not known once, without the variable.
 func (r *reader) loop(c *syntax.ForClause) error {
 	words, ok := c.Loop.(*syntax.WordIter)
@@ -210,6 +243,16 @@ func (r *reader) loop(c *syntax.ForClause) error {
 		if err := r.statements(c.Do); err != nil {
 			return err
 		}
+		if strings.HasPrefix(r.left, "after continue") {
+			r.left = ""
+		}
+		switch r.stop {
+		case "continue":
+			r.stop = ""
+		case "break":
+			r.stop = ""
+			return nil
+		}
 	}
 	return nil
 }
@@ -217,8 +260,7 @@ func (r *reader) loop(c *syntax.ForClause) error {
 // call reads a simple command: assignments, a function of the script, or a program.
 func (r *reader) call(c *syntax.CallExpr) error {
 	if len(c.Args) == 0 {
-		r.assign(c.Assigns)
-		return nil
+		return r.assign(c.Assigns)
 	}
 	words, err := r.words(c.Args)
 	if err != nil {
@@ -234,6 +276,9 @@ func (r *reader) call(c *syntax.CallExpr) error {
 		return r.function(body, words[1:], true)
 	}
 	switch {
+	case slices.Contains([]string{"exit", "return", "break", "continue"}, words[0]):
+		r.leave(c, words[0])
+		return nil
 	case words[0] == "shift":
 		r.shift(words[1:])
 		return nil
@@ -250,9 +295,12 @@ func (r *reader) call(c *syntax.CallExpr) error {
 
 	// Assignments before a command are for that command alone.
 	outer := maps.Clone(r.variables)
-	r.assign(c.Assigns)
+	if err := r.assign(c.Assigns); err != nil {
+		return err
+	}
 	kubeconfig, err := r.environment("KUBECONFIG")
 	r.variables = outer
+	doubt := cmp.Or(r.doubt, r.left)
 	name, words, environment := program(words)
 	if given, found := environment["KUBECONFIG"]; found {
 		kubeconfig, err = given, nil
@@ -262,11 +310,11 @@ func (r *reader) call(c *syntax.CallExpr) error {
 		return fmt.Errorf("%s: %w", r.at(c), err)
 	case name == "kubefed":
 		switch {
-		case r.doubt != "" && slices.Contains(words, "unjoin"): // scripts that make and unmake, by their arguments, are there to make
-			r.warn(c, "the line stands "+r.doubt+", so whether it ran is not known; no cluster is let go for it")
+		case doubt != "" && slices.Contains(words, "unjoin"): // scripts that make and unmake, by their arguments, are there to make
+			r.warn(c, "the line stands "+doubt+", so whether it ran is not known; no cluster is let go for it")
 			return nil
-		case r.doubt != "":
-			r.warn(c, "the line stands "+r.doubt+", so whether it ran is not known; it is taken to have run")
+		case doubt != "":
+			r.warn(c, "the line stands "+doubt+", so whether it ran is not known; it is taken to have run")
 		}
 		r.found = append(r.found, commandLine{at: r.at(c), words: words, kubeconfig: kubeconfig, context: r.context})
 	case name == "kubectl":
@@ -277,6 +325,16 @@ func (r *reader) call(c *syntax.CallExpr) error {
 		r.warn(c, name+" starts kubefed here, and what it starts is not followed: give that command line by itself")
 	}
 	return nil
+}
+
+// leave notes that what is read ends here, or where that is not sure, that the rest of a loop is doubtful. A script that may have ended is taken to have come to its end.
+func (r *reader) leave(c *syntax.CallExpr, word string) {
+	switch {
+	case r.doubt == "":
+		r.stop = word
+	case r.left == "" && (word == "break" || word == "continue"):
+		r.left = fmt.Sprintf("after %s (%s)", word, r.at(c))
+	}
 }
 
 // hiding are programs that start others in ways that are not followed.
@@ -341,6 +399,9 @@ func (r *reader) function(body *syntax.Stmt, arguments []string, known bool) err
 	r.calls, r.locals, r.called[body] = append(r.calls, body), map[string]*variable{}, true
 	r.setArguments(arguments, known)
 	err := r.statements([]*syntax.Stmt{body})
+	if r.stop == "return" {
+		r.stop = ""
+	}
 	for name, before := range r.locals {
 		if delete(r.variables, name); before != nil {
 			r.variables[name] = *before
@@ -421,7 +482,13 @@ func (r *reader) kubectl(c *syntax.CallExpr, words []string) {
 }
 
 // assign sets variables. What a value is made of may be unknown, and then the variable is.
-func (r *reader) assign(list []*syntax.Assign) {
+// Commands whose output it is have run. Errors: those of lines of kubefed.
+func (r *reader) assign(list []*syntax.Assign) error {
+	for _, a := range list {
+		if err := r.substituted(a); err != nil {
+			return err
+		}
+	}
 	associative := slices.ContainsFunc(list, func(a *syntax.Assign) bool { return a.Naked && a.Value != nil && a.Value.Lit() == "-A" })
 	for _, a := range list {
 		if a.Naked || a.Name == nil {
@@ -451,6 +518,20 @@ func (r *reader) assign(list []*syntax.Assign) {
 			r.set(name, value)
 		}
 	}
+	return nil
+}
+
+// substituted reads the commands whose output is a part of something.
+func (r *reader) substituted(node syntax.Node) error {
+	var err error
+	syntax.Walk(node, func(node syntax.Node) bool {
+		if command, ok := node.(*syntax.CmdSubst); ok && err == nil {
+			err = r.subshell(command.Stmts)
+			return false
+		}
+		return err == nil
+	})
+	return err
 }
 
 // array gives what a variable is that a list is assigned to. Errors: what cannot be known.
