@@ -12,7 +12,7 @@ import (
 )
 
 // Cleanup removes what the hooks made, by the table of names: certificates, kubeconfigs, password and token, the configuration of the DNS provider, the published name servers, and this
-// federation's key of the Secret that the namespace's federations share; and what is left of hooks that failed, or were killed. What is gone already is well, what is not the release's own stays with a warning.
+// federation's key of the Secret that the namespace's federations share; and what is left of hooks and tests that failed, or were killed. What is gone already is well, what is not the release's own stays with a warning.
 func (h Hook) Cleanup(ctx context.Context) error {
 	return kube.RetryTransient(ctx, forbiddenTimeout, h.cleanup)
 }
@@ -28,6 +28,7 @@ func (h Hook) cleanup(ctx context.Context) error {
 		h.remove(ctx, objects...),
 		h.unlessForeign(h.removeRegistrar(ctx)),
 		kube.DeleteHooks(ctx, h.Host, h.Namespace, h.Federation, h.object("prepare"), h.object("publish"), h.object("teardown")),
+		kube.DeleteTest(ctx, h.Host, h.Namespace, h.Federation, h.object("status")),
 	)
 }
 

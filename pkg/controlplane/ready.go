@@ -47,7 +47,7 @@ func (h Hook) ensureUsable(ctx context.Context, config *rest.Config) error {
 	if late == nil {
 		return h.Bootstrap(ctx, config)
 	}
-	if err := h.checkStore(ctx); err != nil {
+	if err := h.checkStore(ctx); err != nil && ctx.Err() == nil { // else there is no time left to know
 		return err
 	}
 	h.Log.Warn("the federation's API is not ready yet: "+h.whereToLook(), "reason", late.Error())

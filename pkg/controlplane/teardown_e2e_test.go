@@ -71,12 +71,12 @@ func TestTeardownLetsMembersGo(t *testing.T) {
 	require.Empty(t, clusters.Items)
 }
 
-// What a Helm that was killed left of its hooks goes with the release; another release's of the same name stays.
+// What a Helm that was killed left of its hooks, and a test that failed of itself, goes with the release; another release's of the same name stays.
 func TestHooksOfAKilledHelm(t *testing.T) {
 	r := newRelease(t)
+	pod := corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "fedhook", Image: "fedhook"}}}
 	left := func(name, release string) []client.Object {
 		at := metav1.ObjectMeta{Namespace: r.namespace, Name: name, Labels: map[string]string{"app.kubernetes.io/instance": release}}
-		pod := corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "fedhook", Image: "fedhook"}}}
 		objects := []client.Object{
 			&batchv1.Job{ObjectMeta: at, Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{Spec: pod}}},
 			&rbacv1.RoleBinding{ObjectMeta: at, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name}},
@@ -88,6 +88,10 @@ func TestHooksOfAKilledHelm(t *testing.T) {
 		return objects
 	}
 	ours, theirs := left("fellowship-prepare", fellowship), left("fellowship-publish", "council")
+	test := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: r.namespace, Name: "fellowship-status", Labels: map[string]string{"app.kubernetes.io/instance": fellowship}}, Spec: pod}
+	require.NoError(t, client.IgnoreAlreadyExists(host.Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: r.namespace, Name: "default"}})))
+	require.NoError(t, host.Create(t.Context(), test))
+	ours = append(ours, test)
 	require.NoError(t, r.cleanup())
 	for _, object := range ours {
 		err := host.Get(t.Context(), client.ObjectKeyFromObject(object), object)

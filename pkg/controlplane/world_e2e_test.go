@@ -182,7 +182,7 @@ func rules(phase string) []rbacv1.PolicyRule {
 		rule("", "configmaps", nameservers, "delete"),
 		rule("", "secrets", logins, "delete"),
 	}
-	hooks := []string{fellowship + "-prepare", fellowship + "-publish", fellowship + "-teardown"}
+	hooks := []string{fellowship + "-prepare", fellowship + "-publish", fellowship + "-teardown", fellowship + "-status"}
 	return map[string][]rbacv1.PolicyRule{
 		"prepare":  slices.Concat(certs, login, dns, etcd, []rbacv1.PolicyRule{rule("", "configmaps", []string{fellowship + "-federation"}, "get")}),
 		"publish":  slices.Concat(publish, removed, etcd),
@@ -195,6 +195,7 @@ func rules(phase string) []rbacv1.PolicyRule {
 			rule("batch", "jobs", hooks, "get", "delete"),
 			rule("", "secrets", hooks, "get", "delete"),
 			rule("", "serviceaccounts", hooks, "get", "delete"),
+			rule("", "pods", hooks, "get", "delete"),
 			rule(rbacv1.GroupName, "roles", hooks, "get", "delete"),
 			rule(rbacv1.GroupName, "rolebindings", hooks, "get", "delete"),
 		},

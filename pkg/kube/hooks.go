@@ -24,6 +24,8 @@ var (
 		batchv1.SchemeGroupVersion.WithKind("Job"), rbacv1.SchemeGroupVersion.WithKind("RoleBinding"), rbacv1.SchemeGroupVersion.WithKind("Role"),
 		corev1.SchemeGroupVersion.WithKind("Secret"), corev1.SchemeGroupVersion.WithKind("ServiceAccount"),
 	}
+	// A test of `helm test` is a hook with a Pod in the Job's place.
+	testKinds        = append([]schema.GroupVersionKind{corev1.SchemeGroupVersion.WithKind("Pod")}, hookKinds[1:]...)
 	clusterHookKinds = []schema.GroupVersionKind{rbacv1.SchemeGroupVersion.WithKind("ClusterRoleBinding"), rbacv1.SchemeGroupVersion.WithKind("ClusterRole")}
 )
 
@@ -35,6 +37,11 @@ func DeleteHooks(ctx context.Context, c client.Client, namespace, release string
 		failed = append(failed, deleteHook(ctx, c, hookKinds, client.ObjectKey{Namespace: namespace, Name: name}, release))
 	}
 	return errors.Join(failed...)
+}
+
+// DeleteTest deletes what is left of a test that failed, or was killed.
+func DeleteTest(ctx context.Context, c client.Client, namespace, release, name string) error {
+	return deleteHook(ctx, c, testKinds, client.ObjectKey{Namespace: namespace, Name: name}, release)
 }
 
 // DeleteClusterHook deletes what is left of a hook in the whole cluster.

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -153,4 +154,16 @@ func TestCredentialsSecret(t *testing.T) {
 	assert.NotContains(t, j.credentialsSecret(nil).Data, "token", "the record that a join has begun")
 	j.Values.ServiceAccount.Create = false
 	assert.Equal(t, map[string][]byte{"kubeconfig": []byte("given")}, j.credentialsSecret(nil).Data)
+}
+
+// A member that does not answer leaves time for the host cluster's side, whatever the values say.
+func TestWithinDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		require.Equal(t, time.Minute, withinDeadline(t.Context(), time.Minute))
+		for seconds, want := range map[int]time.Duration{280: time.Minute, 80: 20 * time.Second, 10: time.Second} {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(seconds)*time.Second)
+			require.Equal(t, want, withinDeadline(ctx, time.Minute), seconds)
+			cancel()
+		}
+	})
 }

@@ -28,7 +28,7 @@ import (
 func (h Hook) Unjoin(ctx context.Context) error {
 	l := &leaving{
 		Log: h.Log, connect: h.connect, namespace: h.Namespace, credentials: h.secretName(), releaseName: h.Release,
-		names: names{cluster: h.clusterName()}, withoutAccount: !h.Values.ServiceAccount.Create, policy: v1beta1.UnjoinPolicy(h.Values.Unjoin.Policy), timeout: seconds(h.Values.Unjoin.TimeoutSeconds),
+		names: names{cluster: h.clusterName()}, withoutAccount: !h.Values.ServiceAccount.Create, policy: v1beta1.UnjoinPolicy(h.Values.Unjoin.Policy), timeout: withinDeadline(ctx, seconds(h.Values.Unjoin.TimeoutSeconds)),
 	}
 	u := &unjoin{Hook: h, leaving: l, host: h.Host, began: time.Now()}
 	for _, step := range []func(context.Context){
@@ -54,6 +54,15 @@ func (h Hook) Unjoin(ctx context.Context) error {
 		}
 	}
 	return u.end()
+}
+
+// withinDeadline bounds a wait, of which there may be three in a run, so that time is left for the host cluster's side.
+func withinDeadline(ctx context.Context, timeout time.Duration) time.Duration {
+	deadline, bounded := ctx.Deadline()
+	if !bounded {
+		return timeout
+	}
+	return max(time.Second, min(timeout, (time.Until(deadline)-forbiddenTimeout)/3))
 }
 
 // LetGoOptions says whose Clusters are let go, and with what.

@@ -432,7 +432,7 @@ func TestRolesNameTheCertificates(t *testing.T) {
 		"fellowship-prepare":  {"patch", append(dns, table...)},
 		"fellowship-publish":  {"patch", append(published, table...)},
 		"fellowship-keeper":   {"patch", slices.Concat(dns, published, table)},
-		"fellowship-cleanup":  {"delete", slices.Concat(dns, published, logins, table, []string{"fellowship-prepare", "fellowship-publish", "fellowship-teardown"})},
+		"fellowship-cleanup":  {"delete", slices.Concat(dns, published, logins, table, []string{"fellowship-prepare", "fellowship-publish", "fellowship-teardown", "fellowship-status"})},
 		"fellowship-status":   {"get", append([]string{"fellowship-kubeconfig", "fellowship-status"}, table...)},
 		"fellowship-teardown": {"get", append(dns, "federation-registrars", "fellowship-teardown")},
 	} {

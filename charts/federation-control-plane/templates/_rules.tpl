@@ -249,10 +249,10 @@ Rules of the hooks' roles. The Secrets are those of pkg/controlplane's table; a 
   resources: [configmaps]
   resourceNames: [{{ .Release.Name }}-nameservers]
   verbs: [get, delete]
-{{- range $group, $resources := dict "" "[secrets, serviceaccounts]" "batch" "[jobs]" "rbac.authorization.k8s.io" "[roles, rolebindings]" }}
+{{- range $group, $resources := dict "" "[secrets, serviceaccounts, pods]" "batch" "[jobs]" "rbac.authorization.k8s.io" "[roles, rolebindings]" }}
 - apiGroups: [{{ $group | quote }}]
   resources: {{ $resources }}
-  resourceNames: [{{ $.Release.Name }}-prepare, {{ $.Release.Name }}-publish, {{ $.Release.Name }}-teardown]
+  resourceNames: [{{ $.Release.Name }}-prepare, {{ $.Release.Name }}-publish, {{ $.Release.Name }}-teardown, {{ $.Release.Name }}-status]
   verbs: [get, delete]
 {{- end }}
 {{- end }}
