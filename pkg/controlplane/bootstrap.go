@@ -2,6 +2,7 @@ package controlplane
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
@@ -52,7 +53,17 @@ func (h Hook) Bootstrap(ctx context.Context, config *rest.Config) error {
 		return err
 	}
 	h.Log.Info("the federation's API is set up", "server", config.Host)
-	return h.waitForDefinition(ctx, api, definition)
+	return errors.Join(h.waitForDefinition(ctx, api, definition), h.waitForIdentity(ctx, api))
+}
+
+// waitForIdentity waits for the namespace that a new API server makes by itself, a moment after it is ready: by its UID the controllers know whether this is the same federation as before, and one that
+// they find without it has lost its data.
+func (h Hook) waitForIdentity(ctx context.Context, api *kube.API) error {
+	what := "the federation's API to make namespace " + metav1.NamespaceSystem
+	return kube.Wait(ctx, pollInterval, readyTimeout, what, func(ctx context.Context) (bool, error) {
+		err := api.Get(ctx, client.ObjectKey{Name: metav1.NamespaceSystem}, &corev1.Namespace{})
+		return err == nil, err
+	})
 }
 
 // waitForAPI waits until the federation's API is ready.
