@@ -111,7 +111,7 @@ func TestRightsInTheFederation(t *testing.T) {
 func TestPublishSetsUpTheAPI(t *testing.T) {
 	r := newRelease(t)
 	hook := r.hook("publish", nil)
-	_, err := hook.rolledOut(t.Context(), "apiserver")
+	_, err := hook.apiServerIsNew(t.Context())
 	require.ErrorContains(t, err, "get Deployment "+r.namespace+"/fellowship-apiserver: ")
 
 	deployment := r.apiServer()
@@ -120,7 +120,7 @@ func TestPublishSetsUpTheAPI(t *testing.T) {
 		require.NoError(t, host.Status().Update(t.Context(), deployment))
 	}
 	status(appsv1.DeploymentStatus{ObservedGeneration: deployment.Generation, Replicas: 2, UpdatedReplicas: 1, ReadyReplicas: 1, AvailableReplicas: 1})
-	done, err := hook.rolledOut(t.Context(), "apiserver")
+	done, err := hook.apiServerIsNew(t.Context())
 	require.False(t, done)
 	require.EqualError(t, err, "1 of 2 pods of Deployment "+r.namespace+"/fellowship-apiserver are new, 1 available")
 

@@ -73,13 +73,13 @@ func (h Hook) restartAPIServer(ctx context.Context) error {
 		return err
 	}
 	what := fmt.Sprintf("Deployment %s/%s to be rolled out", h.Namespace, h.object("apiserver"))
-	return kube.Wait(ctx, pollInterval, readyTimeout, what, func(ctx context.Context) (bool, error) { return h.rolledOut(ctx, "apiserver") })
+	return kube.Wait(ctx, pollInterval, readyTimeout, what, h.apiServerIsNew)
 }
 
-// rolledOut says whether all pods of a component's Deployment are new and available; if not, the error says how far it is.
-func (h Hook) rolledOut(ctx context.Context, component string) (bool, error) {
+// apiServerIsNew says whether all pods of the API server are new and available; if not, the error says how far it is.
+func (h Hook) apiServerIsNew(ctx context.Context) (bool, error) {
 	d := &appsv1.Deployment{}
-	key := client.ObjectKey{Namespace: h.Namespace, Name: h.object(component)}
+	key := client.ObjectKey{Namespace: h.Namespace, Name: h.object("apiserver")}
 	if err := h.Host.Get(ctx, key, d); err != nil {
 		return false, fmt.Errorf("get Deployment %s: %w", key, err)
 	}

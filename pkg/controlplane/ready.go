@@ -38,7 +38,7 @@ func (h Hook) ensureUsable(ctx context.Context, config *rest.Config) error {
 		return err
 	}
 	late := kube.Wait(ctx, pollInterval, usableTimeout, "the federation's API at "+config.Host, func(ctx context.Context) (bool, error) {
-		if done, err := h.rolledOut(ctx, "apiserver"); !done {
+		if done, err := h.apiServerIsNew(ctx); !done {
 			return false, err
 		}
 		_, err := api.Raw(ctx, "/readyz")
