@@ -48,7 +48,7 @@ func TestTimeToAnswer(t *testing.T) {
 	t.Logf("from a change to the answer: %s; from a write in etcd to the answer: %s", distribution(times), distribution(floor))
 	for _, p := range []float64{0.5, 0.99} {
 		measure.Compare("dns",
-			measure.Figure{Name: fmt.Sprintf("from a change of endpoints to the changed answer, p%g", 100*p), Unit: " s", Values: []float64{measure.Percentile(times, p)}},
-			measure.Figure{Name: fmt.Sprintf("from a write in etcd to CoreDNS's answer, p%g", 100*p), Unit: " s", Values: []float64{measure.Percentile(floor, p)}}, 0)
+			measure.Figure{Name: fmt.Sprintf("from a change of endpoints to the changed answer, p%g", 100*p), Unit: " ms", Values: []float64{1000 * measure.Percentile(times, p)}},
+			measure.Figure{Name: fmt.Sprintf("from a write in etcd to CoreDNS's answer, p%g", 100*p), Unit: " ms", Values: []float64{1000 * measure.Percentile(floor, p)}}, 0)
 	}
 }
