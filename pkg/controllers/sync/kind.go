@@ -145,12 +145,14 @@ func nameOf(object any) types.NamespacedName {
 	return types.NamespacedName{Namespace: meta.GetNamespace(), Name: meta.GetName()}
 }
 
+func newEntry() *entry { return &entry{plans: map[string]plan{}, reports: map[string]report{}} }
+
 func (k *kind) entry(name types.NamespacedName) *entry {
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
 	e := k.entries[name]
 	if e == nil {
-		e = &entry{plans: map[string]plan{}, reports: map[string]report{}}
+		e = newEntry()
 		k.entries[name] = e
 	}
 	return e
@@ -159,13 +161,13 @@ func (k *kind) entry(name types.NamespacedName) *entry {
 // entryOf is the entry of an object as it is now: what was known of another that had its name is forgotten.
 func (k *kind) entryOf(object *unstructured.Unstructured) *entry {
 	k.mutex.Lock()
-	if e := k.entries[nameOf(object)]; e != nil && e.uid != "" && e.uid != object.GetUID() {
-		delete(k.entries, nameOf(object))
-	}
-	k.mutex.Unlock()
-	e := k.entry(nameOf(object))
-	k.mutex.Lock()
 	defer k.mutex.Unlock()
+	name := nameOf(object)
+	e := k.entries[name]
+	if e == nil || e.uid != "" && e.uid != object.GetUID() {
+		e = newEntry()
+		k.entries[name] = e
+	}
 	e.uid = object.GetUID()
 	return e
 }
