@@ -30,6 +30,7 @@ import (
 	"github.com/fedhelm/fedhelm/pkg/controllers/cluster"
 	"github.com/fedhelm/fedhelm/pkg/controllers/clusterclient"
 	"github.com/fedhelm/fedhelm/pkg/controllers/clusterdns"
+	"github.com/fedhelm/fedhelm/pkg/controllers/incarnation"
 	"github.com/fedhelm/fedhelm/pkg/controllers/service"
 	"github.com/fedhelm/fedhelm/pkg/controllers/sync"
 )
@@ -137,7 +138,7 @@ func (o *Options) newManager(federation *rest.Config, logger logr.Logger) (ctrl.
 	if err != nil {
 		return nil, err
 	}
-	if err := mgr.Add(&incarnation{reader: mgr.GetAPIReader(), period: dataCheckPeriod}); err != nil {
+	if err := mgr.Add(&incarnation.Guard{Reader: mgr.GetAPIReader()}); err != nil {
 		return nil, err
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {

@@ -318,6 +318,57 @@ func TestFederatedServices(t *testing.T) {
 	t.Run("the rights in package rbac are enough", e.program.requireEnoughRights)
 }
 
+// An API that lost its data knows neither Services nor members, while those serve. Their names stay until members are joined again, follow what these
+// have, and then the Services that are made again.
+func TestRecordsOfLostData(t *testing.T) {
+	e := newReachedEarth(t)
+	for _, name := range []string{"web", "blog"} {
+		e.create(loadBalancer(name))
+		e.gondor.balance(name, atGondor)
+		e.shire.balance(name, atShire)
+		e.gondor.endpoints(name, true)
+		e.shire.endpoints(name, true)
+		e.zone.eventuallyReached(name, map[string]string{"": both[""]})
+	}
+
+	stop := e.zone.watchOver(serviceName("web", ""), both[""])
+	e.loseData()
+	e.bootstrap()
+	e.program.eventuallyEnds()
+	e.program = e.run(e.zone.flags()...)
+	clusters.EventuallySeen(t, bound, "three looks at the zone", e.program.moreOf("federation_dns_sync_duration_seconds_count", `result="written"`, 3))
+	require.Empty(t, stop(), "what it answered besides")
+
+	e.joinMember("gondor")
+	e.zone.eventuallyReached("web", map[string]string{"": "A 10.1.0.1", "west": "A 10.1.0.1", "west-a.west": "A 10.1.0.1", "east": "NXDOMAIN", "east-a.east": "NXDOMAIN"})
+	e.eventuallySaid("ServicesLeft", "Cluster/gondor", "it has 2 Services from before the federation's API lost its data, shop/blog first")
+	e.joinMember("shire")
+	e.zone.eventuallyReached("web", both)
+	e.gondor.endpoints("web", false)
+	e.zone.eventuallyReached("web", shireAlone)
+	e.gondor.endpoints("web", true)
+	e.zone.eventuallyReached("web", both)
+
+	stop = e.zone.watchOver(serviceName("web", ""), both[""])
+	e.create(object(t, shop))
+	e.create(loadBalancer("web"))
+	web := object(t, `{apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}}`)
+	e.eventually("annotated", web, func(o *unstructured.Unstructured) bool {
+		return ingresses(o) == `{"items":[{"cluster":"gondor","items":[{"ip":"10.1.0.1"}]},{"cluster":"shire","items":[{"ip":"10.2.0.1"}]}]}`
+	})
+	require.Empty(t, stop(), "what it answered besides")
+	require.NoError(t, e.Delete(t.Context(), web.DeepCopy(), client.PropagationPolicy("Background")))
+	e.zone.eventuallyReached("web", gone)
+
+	require.Equal(t, both[""], e.zone.ask(serviceName("blog", "")))
+	for _, member := range e.members() {
+		require.NoError(t, member.Delete(t.Context(), loadBalancer("blog")))
+	}
+	e.zone.eventuallyReached("blog", gone)
+	require.Empty(t, e.zone.keys())
+	t.Run("the rights in package rbac are enough", e.program.requireEnoughRights)
+}
+
 // Without the controller of Services, or that of their records, nothing of theirs is written.
 func TestServiceControllersTurnedOff(t *testing.T) {
 	e := newReachedEarth(t, "--controllers=service-dns=false")

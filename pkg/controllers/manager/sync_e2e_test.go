@@ -52,12 +52,8 @@ func (e *middleEarth) begin(args ...string) {
 		}
 	}
 	require.NoError(t, hook.Bootstrap(t.Context(), e.env.Config))
-	for name, member := range e.members() {
-		address, ca := member.env.Config.Host, member.env.Config.CAData
-		if e.road != nil && name == "shire" {
-			address, ca = e.road.URL, e.road.ca()
-		}
-		e.join(name, address, map[string][]byte{"token": member.token("federation"), "ca.crt": ca})
+	for name := range e.members() {
+		e.joinMember(name)
 	}
 	e.label("gondor", "pci", "true")
 	e.label("shire", "pci", "false")
@@ -65,6 +61,16 @@ func (e *middleEarth) begin(args ...string) {
 	for name := range e.members() {
 		e.eventuallyReady(name, v1beta1.ClusterPhaseReady, "ClusterReady")
 	}
+}
+
+func (e *middleEarth) joinMember(name string) {
+	e.Helper()
+	member := e.members()[name]
+	address, ca := member.env.Config.Host, member.env.Config.CAData
+	if e.road != nil && name == "shire" {
+		address, ca = e.road.URL, e.road.ca()
+	}
+	e.join(name, address, map[string][]byte{"token": member.token("federation"), "ca.crt": ca})
 }
 
 func (e *middleEarth) members() map[string]*api {

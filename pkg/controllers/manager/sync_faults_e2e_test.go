@@ -852,8 +852,10 @@ func testCredentials(e *middleEarth) {
 
 func (p *program) eventuallyEnds() {
 	p.Helper()
+	began := time.Now()
 	select {
 	case <-p.done:
+		p.Logf("ended after %v", time.Since(began))
 	case <-time.After(bound):
 		p.Fatalf("still running after %v", bound)
 	}

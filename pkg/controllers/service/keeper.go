@@ -54,11 +54,18 @@ const (
 	witnesses = 10
 )
 
+// wanted is what a zone should have.
+type wanted struct {
+	dnsrecords.Records
+	// leave says that what it has is not to be changed, since it is from a time that nobody remembers.
+	leave bool
+}
+
 // keeper keeps a zone as records says, all records at once.
 type keeper struct {
 	provider    Provider
 	checkPeriod time.Duration
-	records     func(context.Context) dnsrecords.Records
+	records     func(context.Context) (wanted, error)
 	report      func(outcome)
 	log         logr.Logger
 
@@ -92,7 +99,7 @@ type outcome struct {
 	waiting []types.NamespacedName
 }
 
-func newKeeper(provider Provider, checkPeriod time.Duration, records func(context.Context) dnsrecords.Records, report func(outcome), log logr.Logger) *keeper {
+func newKeeper(provider Provider, checkPeriod time.Duration, records func(context.Context) (wanted, error), report func(outcome), log logr.Logger) *keeper {
 	return &keeper{provider: provider, checkPeriod: checkPeriod, records: records, report: report, log: log,
 		wake: make(chan struct{}, 1), waiting: map[types.NamespacedName]bool{}}
 }
@@ -123,18 +130,21 @@ func (k *keeper) run(ctx context.Context) {
 			return
 		}
 		since := k.take()
-		records := k.records(ctx)
+		want, err := k.records(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		hash := hashOf(records)
-		if !whole && hash == k.synced && k.provider.Version() == k.version {
+		records, hash := want.Records, hashOf(want)
+		if err == nil && !whole && hash == k.synced && k.provider.Version() == k.version {
 			k.forgetWaiting()
 			k.report(outcome{records: records, held: k.held})
 			continue
 		}
 		failed := k.failures > 0
-		held, err := k.sync(ctx, records)
+		var held []string
+		if err == nil {
+			held, err = k.sync(ctx, want)
+		}
 		if ctx.Err() != nil {
 			return // stopping says nothing about the provider
 		}
@@ -234,13 +244,15 @@ func (k *keeper) forgetWaiting() {
 
 // sync writes the records, with a zone that is opened anew when its configuration has changed, or when it has failed for long. It gives the names that
 // are not written since others hold them.
-func (k *keeper) sync(ctx context.Context, desired dnsrecords.Records) (held []string, err error) {
+func (k *keeper) sync(ctx context.Context, desired wanted) (held []string, err error) {
 	began := time.Now()
 	if err = k.open(ctx); err == nil {
 		ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 		defer cancel()
 		var changed int
-		changed, err = k.zone.Sync(ctx, desired.Endpoints, desired.Kept...)
+		if !desired.leave {
+			changed, err = k.zone.Sync(ctx, desired.Endpoints, desired.Kept...)
+		}
 		changesMetric.Add(float64(changed))
 		k.proven = k.proven || changed > 0
 		if err != nil && k.provider.Held != nil {
@@ -290,8 +302,9 @@ func backoff(failures int) time.Duration {
 }
 
 // hashOf is never 0.
-func hashOf(records dnsrecords.Records) uint64 {
+func hashOf(records wanted) uint64 {
 	hash := fnv.New64a()
+	_, _ = fmt.Fprint(hash, records.leave)
 	write := func(texts ...string) {
 		for _, text := range texts {
 			_, _ = hash.Write([]byte(text))

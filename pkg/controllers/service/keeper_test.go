@@ -14,8 +14,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/external-dns/endpoint"
-
-	"github.com/fedhelm/fedhelm/pkg/dnsrecords"
 )
 
 // fakeProvider counts what is asked of it, and fails while it has an error. The real ones are in the tests of package manager: this one is for the times.
@@ -105,12 +103,14 @@ type world struct {
 	*fakeProvider
 	*keeper
 	wanted   string
+	leave    bool
+	void     error
 	outcomes []outcome
 }
 
 func (w *world) want(names ...string) {
 	w.fakeProvider.set(func(*fakeProvider) { w.wanted = strings.Join(names, " ") })
-	w.changed(types.NamespacedName{Namespace: "default", Name: names[0]})
+	w.changed(types.NamespacedName{Namespace: "default", Name: strings.Join(names, " ")})
 }
 
 // count is how many calls of Sync there were, and reset.
@@ -123,7 +123,7 @@ func inWorld(t *testing.T, test func(*world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{fakeProvider: &fakeProvider{}, wanted: "a"}
-		w.keeper = newKeeper(w.fakeProvider.provider(), time.Minute, func(context.Context) (r dnsrecords.Records) {
+		w.keeper = newKeeper(w.fakeProvider.provider(), time.Minute, func(context.Context) (r wanted, err error) {
 			w.fakeProvider.set(func(*fakeProvider) {
 				for _, name := range strings.Fields(w.wanted) {
 					if kept, is := strings.CutPrefix(name, "kept:"); is {
@@ -132,8 +132,9 @@ func inWorld(t *testing.T, test func(*world)) {
 					}
 					r.Endpoints = append(r.Endpoints, endpoint.NewEndpoint(name, "A", "10.0.0.1"))
 				}
+				r.leave, err = w.leave, w.void
 			})
-			return r
+			return r, err
 		}, func(o outcome) { w.fakeProvider.set(func(*fakeProvider) { w.outcomes = append(w.outcomes, o) }) }, logr.Discard())
 		ctx, stop := context.WithCancel(t.Context())
 		go w.run(ctx)
@@ -272,6 +273,45 @@ func TestWhatIsNoLongerKeptIsWritten(t *testing.T) {
 			assert.Equal(t, strings.Join(wanted, " ")+" ", w.has)
 			assert.Equal(t, 1, w.count())
 		}
+	})
+}
+
+// What nobody remembers is left alone, though the zone is looked at, and what is known again is written at once, even if it is nothing.
+func TestAZoneThatNobodyRemembersIsLeftAlone(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.fakeProvider.set(func(p *fakeProvider) { w.leave, p.version = true, "other" })
+		w.want()
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		assert.Zero(t, w.count())
+		assert.Equal(t, 1, w.checks)
+		assert.Equal(t, "a ", w.has)
+		assert.NoError(t, w.outcomes[len(w.outcomes)-1].failure)
+
+		w.fakeProvider.set(func(*fakeProvider) { w.leave = false })
+		w.want()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		assert.Empty(t, w.has)
+	})
+}
+
+// While what is known is void, nothing is written.
+func TestVoidRecordsAreNotWritten(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.fakeProvider.set(func(*fakeProvider) { w.void = errLost })
+		w.want()
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		assert.Zero(t, w.count())
+		assert.Equal(t, "a ", w.has)
+		assert.ErrorIs(t, w.outcomes[len(w.outcomes)-1].failure, errLost)
+
+		w.fakeProvider.set(func(*fakeProvider) { w.void = nil })
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		assert.Empty(t, w.has)
+		assert.True(t, w.outcomes[len(w.outcomes)-1].failure == nil)
 	})
 }
 

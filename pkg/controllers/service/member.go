@@ -101,6 +101,8 @@ type memberService struct {
 	metav1.ObjectMeta // name, namespace, resource version, time of deletion
 	loadBalancer      bool
 	ingresses         []dnsrecords.Ingress
+	// source is the incarnation of the federation's API that placed it.
+	source types.UID
 }
 
 func toCopy(object any) (any, error) {
@@ -112,6 +114,7 @@ func toCopy(object any) (any, error) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: full.GetNamespace(), Name: full.GetName(),
 			ResourceVersion: full.GetResourceVersion(), DeletionTimestamp: full.GetDeletionTimestamp()},
 		loadBalancer: isLoadBalancer(full),
+		source:       types.UID(full.GetAnnotations()[v1beta1.AnnotationSource]),
 	}
 	ingress, _, _ := unstructured.NestedSlice(full.Object, "status", "loadBalancer", "ingress")
 	for _, item := range ingress {

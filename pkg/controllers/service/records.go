@@ -3,23 +3,25 @@ package service
 import (
 	"context"
 	"net/netip"
+	"slices"
 
 	"github.com/fedhelm/fedhelm/pkg/dnsrecords"
 )
 
 // records are those that the zone should have, by what is known now. It waits a short while for the addresses of host names that are new; what the zone has of those that nobody answers
-// for stays, since DNS may be in trouble just when we start.
-func (c *controller) records(ctx context.Context) dnsrecords.Records {
+// for stays, since DNS may be in trouble just when we start. Error: what is known is void.
+func (c *controller) records(ctx context.Context) (wanted, error) {
 	c.hosts.want(ctx, c.hostNames())
 	var members []dnsrecords.Member
-	for _, f := range c.currentFleet() {
+	fleet, federated := c.currentFleet(), c.federated()
+	for _, f := range fleet {
 		if !f.leaving {
 			members = append(members, dnsrecords.Member{Name: f.name, Region: f.region, Zones: f.zones, Healthy: f.ready})
 		}
 	}
-	federated := c.federated()
-	services := make([]dnsrecords.Service, 0, len(federated))
-	for _, s := range federated {
+	reachable := slices.Concat(federated, c.left())
+	services := make([]dnsrecords.Service, 0, len(reachable))
+	for _, s := range reachable {
 		service := dnsrecords.Service{Namespace: s.Namespace, Name: s.Name, LoadBalancer: s.loadBalancer, Addresses: map[string][]netip.Addr{}, Unknown: map[string][]string{}}
 		for _, cluster := range c.ingresses(s) {
 			for _, ingress := range cluster.Items {
@@ -34,13 +36,20 @@ func (c *controller) records(ctx context.Context) dnsrecords.Records {
 		}
 		services = append(services, service)
 	}
-	return dnsrecords.Compute(dnsrecords.Federation{Name: c.options.FederationName, Zone: c.options.ZoneName}, members, services)
+	if err := c.confirm(ctx, federated, fleet); err != nil {
+		return wanted{}, err
+	}
+	c.tellLeft()
+	return wanted{
+		Records: dnsrecords.Compute(dnsrecords.Federation{Name: c.options.FederationName, Zone: c.options.ZoneName}, members, services),
+		leave:   !c.remembers(federated),
+	}, nil
 }
 
 // hostNames are those of the load balancers that have one.
 func (c *controller) hostNames() map[string]bool {
 	names := map[string]bool{}
-	for _, s := range c.federated() {
+	for _, s := range slices.Concat(c.federated(), c.left()) {
 		for _, cluster := range c.ingresses(s) {
 			for _, ingress := range cluster.Items {
 				if ingress.Hostname != "" {

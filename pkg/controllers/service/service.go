@@ -5,7 +5,8 @@
 // that have a host name are resolved in hosts.go.
 //
 // All is found out from the two sides' watches, so it can be killed at any moment. Until it knows all members that are Ready after a start, nothing is
-// written; of a member that it cannot read, the annotation is its memory, and of a host name that nobody answers for, the zone.
+// written; of a member that it cannot read, the annotation is its memory, and of a host name that nobody answers for, the zone. What a federation's API that
+// lost its data had placed, the members have still, and it is reached as before (lost.go).
 package service
 
 import (
@@ -27,6 +28,7 @@ import (
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 	"github.com/fedhelm/fedhelm/pkg/controllers/clusterclient"
+	"github.com/fedhelm/fedhelm/pkg/controllers/incarnation"
 	"github.com/fedhelm/fedhelm/pkg/controllers/watch"
 )
 
@@ -76,6 +78,7 @@ type controller struct {
 	options    Options
 	log        logr.Logger
 	clusters   client.Client
+	reader     client.Reader
 	registry   *clusterclient.Registry
 	federation dynamic.Interface
 	recorder   events.EventRecorder
@@ -83,6 +86,9 @@ type controller struct {
 	hosts      *hosts
 	keeper     *keeper
 	told       told
+	// incarnation is the federation's API's, as it was at the start; belief what it has said since.
+	incarnation types.UID
+	belief      belief
 	// started is closed when members may be started, under context; known once enough is known to write anything.
 	started, known chan struct{}
 	context        context.Context
@@ -107,6 +113,7 @@ func Add(mgr ctrl.Manager, registry *clusterclient.Registry, options Options) er
 		options:    options,
 		log:        mgr.GetLogger().WithName(DNSName),
 		clusters:   mgr.GetClient(),
+		reader:     mgr.GetAPIReader(),
 		registry:   registry,
 		federation: api,
 		recorder:   mgr.GetEventRecorder(v1beta1.ControllerManager),
@@ -133,6 +140,9 @@ func (c *controller) NeedLeaderElection() bool { return true }
 
 // Start lets the members start, waits until enough is known of them, and then keeps the annotations and the zone.
 func (c *controller) Start(ctx context.Context) error {
+	if c.incarnation = incarnation.Await(ctx, c.reader); c.incarnation == "" {
+		return nil
+	}
 	var clusters v1beta1.ClusterList
 	if err := c.clusters.List(ctx, &clusters); err != nil {
 		return err

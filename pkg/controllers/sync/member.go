@@ -26,6 +26,7 @@ import (
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 	"github.com/fedhelm/fedhelm/pkg/controllers/clusterclient"
+	"github.com/fedhelm/fedhelm/pkg/controllers/incarnation"
 	"github.com/fedhelm/fedhelm/pkg/controllers/watch"
 	"github.com/fedhelm/fedhelm/pkg/federatedtypes"
 )
@@ -373,7 +374,7 @@ func (m *member) noteGone(e *entry, c *memberCopy) {
 // federation may have lost its data, and then nobody knows what is a stray, and the copy may have been released a moment ago.
 func (m *member) sweep(ctx context.Context, key objectKey) (ctrl.Result, error) {
 	c := m.copyOf(key)
-	if c == nil || c.DeletionTimestamp != nil || c.source != m.uid || !key.kind.objects.HasSynced() || key.kind.object(key.NamespacedName) != nil {
+	if c == nil || c.DeletionTimestamp != nil || c.source != string(m.uid) || !key.kind.objects.HasSynced() || key.kind.object(key.NamespacedName) != nil {
 		if c != nil && !key.kind.objects.HasSynced() {
 			return ctrl.Result{RequeueAfter: time.Second}, nil
 		}
@@ -385,14 +386,14 @@ func (m *member) sweep(ctx context.Context, key objectKey) (ctrl.Result, error) 
 	if !apierrors.IsNotFound(err) {
 		return ctrl.Result{}, err
 	}
-	if uid, err := m.federationUID(ctx); err != nil || uid != m.uid { // another one's strays are not ours to find; we are started anew soon
+	if uid, err := incarnation.Of(ctx, m.reader); err != nil || uid != m.uid { // another one's strays are not ours to find; we are started anew soon
 		return ctrl.Result{}, err
 	}
 	there, err := in(m.api, key.kind.Type, key.Namespace).Get(ctx, key.Name, metav1.GetOptions{})
 	if err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	if there.GetUID() != c.UID || there.GetLabels()[v1beta1.LabelFederated] != m.options.FederationName || there.GetAnnotations()[v1beta1.AnnotationSource] != m.uid {
+	if there.GetUID() != c.UID || there.GetLabels()[v1beta1.LabelFederated] != m.options.FederationName || there.GetAnnotations()[v1beta1.AnnotationSource] != string(m.uid) {
 		return ctrl.Result{}, nil // the watch tells
 	}
 	m.log.Info("deleting a stray: its object is gone from the federation", "cluster", m.name, "object", key.String())

@@ -101,7 +101,7 @@ func (k *kind) body(object *unstructured.Unstructured, scale map[string]int64) (
 		return nil, "", err
 	}
 	annotations := fields["metadata"].(map[string]any)["annotations"].(map[string]any)
-	annotations[v1beta1.AnnotationApplied], annotations[v1beta1.AnnotationSource] = hash, k.uid
+	annotations[v1beta1.AnnotationApplied], annotations[v1beta1.AnnotationSource] = hash, string(k.uid)
 	text, err := json.Marshal(fields)
 	return text, hash, err
 }

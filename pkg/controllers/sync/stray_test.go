@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -11,12 +12,15 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 )
@@ -77,8 +81,18 @@ func copyInGondor(labels, annotations fields) fields {
 	}}
 }
 
-func kubeSystem(uid string) fields {
-	return fields{"kind": "Namespace", "apiVersion": "v1", "metadata": fields{"name": metav1.NamespaceSystem, "uid": uid}}
+// kubeSystem reads the federation's namespace of that name: it has this UID, or with "" is not there.
+type kubeSystem struct {
+	client.Reader
+	uid types.UID
+}
+
+func (k kubeSystem) Get(_ context.Context, key client.ObjectKey, namespace client.Object, _ ...client.GetOption) error {
+	if k.uid == "" || key.Name != metav1.NamespaceSystem {
+		return apierrors.NewNotFound(corev1.Resource("namespaces"), key.Name)
+	}
+	namespace.SetUID(k.uid)
+	return nil
 }
 
 // A copy is a stray only if the federation that placed it is there, and it is still its copy.
@@ -86,26 +100,22 @@ func TestStrays(t *testing.T) {
 	ours := fields{v1beta1.LabelFederated: "fellowship"}
 	placed := fields{v1beta1.AnnotationSource: "federation"}
 	for name, test := range map[string]struct {
-		federation any
+		federation types.UID
 		there      any
 		deleted    bool
 	}{
-		"its object is gone":                  {kubeSystem("federation"), copyInGondor(ours, placed), true},
-		"the federation lost its data":        {kubeSystem("another"), copyInGondor(ours, placed), false},
-		"it lost its data this moment":        {nil, copyInGondor(ours, placed), false},
-		"the copy was released":               {kubeSystem("federation"), copyInGondor(nil, nil), false},
-		"another federation has taken it":     {kubeSystem("federation"), copyInGondor(fields{v1beta1.LabelFederated: "alliance"}, placed), false},
-		"another of our name has taken it":    {kubeSystem("federation"), copyInGondor(ours, fields{v1beta1.AnnotationSource: "another"}), false},
-		"it is gone, and the watch is behind": {kubeSystem("federation"), nil, false},
+		"its object is gone":                  {"federation", copyInGondor(ours, placed), true},
+		"the federation lost its data":        {"another", copyInGondor(ours, placed), false},
+		"it lost its data this moment":        {"", copyInGondor(ours, placed), false},
+		"the copy was released":               {"federation", copyInGondor(nil, nil), false},
+		"another federation has taken it":     {"federation", copyInGondor(fields{v1beta1.LabelFederated: "alliance"}, placed), false},
+		"another of our name has taken it":    {"federation", copyInGondor(ours, fields{v1beta1.AnnotationSource: "another"}), false},
+		"it is gone, and the watch is behind": {"federation", nil, false},
 	} {
 		w := newWorld(t, "gondor")
 		of, m := w.kind("configmaps"), w.members["gondor"]
-		w.federation = newAPI(t, func(r *http.Request) any {
-			if r.URL.Path == "/api/v1/namespaces/kube-system" {
-				return test.federation
-			}
-			return nil
-		})
+		w.reader = kubeSystem{uid: test.federation}
+		w.federation = newAPI(t, func(*http.Request) any { return nil })
 		member := newAPI(t, func(r *http.Request) any {
 			if r.Method == http.MethodDelete {
 				return fields{"kind": "Status", "apiVersion": "v1", "status": "Success"}
@@ -118,7 +128,7 @@ func TestStrays(t *testing.T) {
 		require.NoError(t, of.forget(one))
 		require.Equal(t, 1, queue.Len(), "the member is to look at it")
 		_, err := m.Reconcile(t.Context(), objectKey{of, one})
-		if test.federation == nil {
+		if test.federation == "" {
 			require.Error(t, err, "it looks again")
 		} else {
 			require.NoError(t, err, name)

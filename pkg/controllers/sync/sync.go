@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
@@ -24,6 +22,7 @@ import (
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 	"github.com/fedhelm/fedhelm/pkg/controllers/clusterclient"
+	"github.com/fedhelm/fedhelm/pkg/controllers/incarnation"
 	"github.com/fedhelm/fedhelm/pkg/federatedtypes"
 )
 
@@ -79,8 +78,8 @@ type syncer struct {
 	recorder   events.EventRecorder
 	courtesy   courtesy
 	kinds      map[schema.GroupResource]*kind
-	// uid is the federation's: that of its namespace kube-system.
-	uid string
+	// uid is the federation's, as package incarnation has it.
+	uid types.UID
 	// started is closed when uid is known and members may be started, under context.
 	started chan struct{}
 	context context.Context
@@ -133,17 +132,8 @@ func federationClient(config *rest.Config) (dynamic.Interface, error) {
 
 // Start finds out which federation this is and which members it has, and lets the members start.
 func (s *syncer) Start(ctx context.Context) error {
-	for s.uid == "" {
-		var err error
-		if s.uid, err = s.federationUID(ctx); err == nil {
-			break
-		}
-		s.log.Error(err, "will ask again which federation this is")
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(time.Second):
-		}
+	if s.uid = incarnation.Await(ctx, s.reader); s.uid == "" {
+		return nil
 	}
 	var clusters v1beta1.ClusterList
 	if err := s.clusters.List(ctx, &clusters); err != nil {
@@ -154,15 +144,6 @@ func (s *syncer) Start(ctx context.Context) error {
 	close(s.started)
 	<-ctx.Done()
 	return nil
-}
-
-// federationUID asks the API which federation it is: one that lost its data is another.
-func (s *syncer) federationUID(ctx context.Context) (string, error) {
-	namespace, err := s.federation.Resource(corev1.SchemeGroupVersion.WithResource("namespaces")).Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
-	if err != nil {
-		return "", err
-	}
-	return string(namespace.GetUID()), nil
 }
 
 // NeedLeaderElection keeps a standby from placing anything.

@@ -83,7 +83,7 @@ func (w world) federate(of *kind, manifest string) *unstructured.Unstructured {
 // has puts a copy into a member, which changes as told.
 func (w world) has(cluster string, of *kind, o *unstructured.Unstructured, changes ...func(*memberCopy)) *memberCopy {
 	w.Helper()
-	c := &memberCopy{ObjectMeta: metav1.ObjectMeta{Namespace: o.GetNamespace(), Name: o.GetName(), UID: types.UID("copy in " + cluster), ResourceVersion: "50"}, amount: -1, completions: -1, source: w.uid}
+	c := &memberCopy{ObjectMeta: metav1.ObjectMeta{Namespace: o.GetNamespace(), Name: o.GetName(), UID: types.UID("copy in " + cluster), ResourceVersion: "50"}, amount: -1, completions: -1, source: string(w.uid)}
 	for _, change := range changes {
 		change(c)
 	}

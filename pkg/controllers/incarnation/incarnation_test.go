@@ -1,4 +1,4 @@
-package manager
+package incarnation
 
 import (
 	"context"
@@ -36,7 +36,7 @@ func (l *looks) Get(_ context.Context, _ client.ObjectKey, object client.Object,
 
 const gone = "gone"
 
-func TestIncarnation(t *testing.T) {
+func TestGuard(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		uids  []types.UID
@@ -55,7 +55,7 @@ func TestIncarnation(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 				defer cancel()
 				l := &looks{uids: test.uids}
-				err := (&incarnation{reader: l, period: dataCheckPeriod}).Start(ctx)
+				err := (&Guard{Reader: l}).Start(ctx)
 				if test.looks == 0 {
 					require.NoError(t, err)
 					return

@@ -1,0 +1,105 @@
+package service
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/fedhelm/fedhelm/pkg/controllers/incarnation"
+)
+
+// A federation's API that lost its data knows neither Services nor members, while the members have their copies and serve. So the records stay until a
+// member is joined again, and then follow the copies, until the Services are made again too.
+
+var errLost = errors.New("the federation's API has lost its data: the records stay as they are, and the controllers start anew")
+
+// belief is what the records are made of, by what the federation's API said. Only the keeper asks for it.
+type belief struct {
+	// objects are the Services and Clusters by their UIDs.
+	objects map[types.UID]bool
+	// members says that there were some since we started.
+	members bool
+}
+
+// confirm takes what the API says now. If anything of what it said before is gone, it must still be the same API. Error: it is another, or does not
+// say; what was believed before stays.
+func (c *controller) confirm(ctx context.Context, services []*federatedService, fleet []fleetMember) error {
+	now := make(map[types.UID]bool, len(services)+len(fleet))
+	for _, s := range services {
+		now[s.UID] = true
+	}
+	for _, f := range fleet {
+		now[f.uid] = true
+	}
+	for uid := range c.belief.objects {
+		if now[uid] {
+			continue
+		}
+		if is, err := incarnation.Of(ctx, c.reader); err != nil {
+			return fmt.Errorf("asking the federation's API whether it has lost its data or Services and Clusters are really gone: %w", err)
+		} else if is != c.incarnation {
+			return errLost
+		}
+		break
+	}
+	c.belief = belief{objects: now, members: c.belief.members || len(fleet) > 0}
+	return nil
+}
+
+// remembers says whether the API has or had members, so that it knows of all that is placed there.
+func (c *controller) remembers(services []*federatedService) bool {
+	return c.belief.members || slices.ContainsFunc(services, func(s *federatedService) bool { return s.ingresses != "" })
+}
+
+// left are the Services that the API had before it lost its data and does not know yet, by their copies in the members.
+func (c *controller) left() []*federatedService {
+	found := map[types.NamespacedName]*federatedService{}
+	for _, f := range c.currentFleet() {
+		for _, name := range c.leftIn(f.name) {
+			found[name] = &federatedService{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}, loadBalancer: true}
+		}
+	}
+	all := make([]*federatedService, 0, len(found))
+	for _, s := range found {
+		all = append(all, s)
+	}
+	return all
+}
+
+func (c *controller) leftIn(cluster string) (names []types.NamespacedName) {
+	m := c.member(cluster)
+	if m == nil || !m.read() {
+		return nil
+	}
+	for _, object := range m.services.GetStore().List() {
+		s, ok := object.(*memberService)
+		if !ok || !s.loadBalancer || s.source == "" || s.source == c.incarnation {
+			continue
+		}
+		if name := (types.NamespacedName{Namespace: s.Namespace, Name: s.Name}); c.services.Get(name) == nil {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// tellLeft says once of each member what it has that nobody asks for any more.
+func (c *controller) tellLeft() {
+	const reason = "ServicesLeft"
+	for _, f := range c.currentFleet() {
+		names := c.leftIn(f.name)
+		if len(names) == 0 {
+			c.told.news(aboutCluster(f, reason), "", time.Now())
+			continue
+		}
+		first := slices.MinFunc(names, func(a, b types.NamespacedName) int { return cmp.Compare(a.String(), b.String()) })
+		c.warnCluster(f.name, reason, "it has %d Services from before the federation's API lost its data, %s first, which have their DNS records still: "+
+			"create them in the federation again, or delete them in the cluster", len(names), first)
+	}
+}
