@@ -56,11 +56,13 @@ func pairs(t *testing.T, section, name, floorName string, side, floor func(*test
 	measure.Compare(section, measure.Figure{Name: name, Unit: " s", Values: times}, measure.Figure{Name: floorName, Unit: " s", Values: floors}, mostTimesFloor)
 }
 
+const ownMemory = "of it the process's own, without its program's file"
+
 // TestInstall compares installing the control plane with applying plain manifests of its etcd and kube-apiserver, whose certificates are there already.
 func TestInstall(t *testing.T) {
 	host := clusters.Open(t, clusters.Host)
 	fedhook := build(t)
-	var cpu, memory []float64
+	var cpu, memory, own []float64
 	pairs(t, "install", "`helm install fellowship --wait`", "plain etcd and kube-apiserver",
 		func(t *testing.T) float64 {
 			namespace := host.Namespace(t, "bench", nil)
@@ -71,7 +73,7 @@ func TestInstall(t *testing.T) {
 			namespace := host.Namespace(t, "bench", nil)
 			certs := run(t, nil, fedhook, "certs", "--kubeconfig", host.Kubeconfig, "--namespace", namespace, "--release", federation,
 				"--values", defaults(t, host, clusters.ControlPlaneChart))
-			cpu, memory = append(cpu, certs.cpu), append(memory, certs.memory)
+			cpu, memory, own = append(cpu, certs.cpu), append(memory, certs.memory), append(own, certs.own)
 			manifest := file(t, "plain.yaml", helm(t, host, namespace, "template", federation, clusters.ControlPlaneChart,
 				"--show-only", "templates/etcd/*.yaml", "--show-only", "templates/apiserver/*.yaml"))
 			return measure.Seconds(func() {
@@ -81,6 +83,7 @@ func TestInstall(t *testing.T) {
 		})
 	measure.Add("fedhook", measure.Figure{Name: "`fedhook certs` from nothing, CPU", Unit: " s", Values: cpu, Goal: 1})
 	measure.Add("fedhook", measure.Figure{Name: "`fedhook certs` from nothing, peak memory", Unit: " MB", Values: memory, Goal: 40})
+	measure.Add("fedhook", measure.Figure{Name: ownMemory, Unit: " MB", Values: own})
 }
 
 // TestJoin compares joining a cluster, until it is Ready, with a chart whose hook does nothing; and measures fedhook join as a process of this machine.
@@ -109,12 +112,14 @@ func TestJoin(t *testing.T) {
 	host.Kubectl(t, "--namespace", namespace, "create", "secret", "generic", member.Name+"-kubeconfig", "--from-file=kubeconfig="+member.Kubeconfig)
 	arguments := []string{"--kubeconfig", host.Kubeconfig, "--namespace", namespace, "--release", member.Name, "--values", defaults(t, host, clusters.MemberChart)}
 	environment := []string{"HTTPS_PROXY=" + passage(t, fmt.Sprintf("%s-apiserver.%s.svc:443", federation, namespace), api.Config.Host)}
-	var memory []float64
+	var memory, own []float64
 	for range runs {
-		memory = append(memory, run(t, environment, fedhook, append([]string{"join"}, arguments...)...).memory)
+		join := run(t, environment, fedhook, append([]string{"join"}, arguments...)...)
+		memory, own = append(memory, join.memory), append(own, join.own)
 		run(t, environment, fedhook, append([]string{"unjoin"}, arguments...)...)
 	}
 	measure.Add("fedhook", measure.Figure{Name: "`fedhook join`, peak memory", Unit: " MB", Values: memory, Goal: 40})
+	measure.Add("fedhook", measure.Figure{Name: ownMemory, Unit: " MB", Values: own})
 }
 
 // TestImage measures fedhook's image.

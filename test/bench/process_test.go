@@ -33,8 +33,9 @@ func build(t *testing.T) string {
 	return path
 }
 
-// usage is what a process took: seconds of CPU, and at its peak megabytes of memory.
-type usage struct{ cpu, memory float64 }
+// usage is what a process took: seconds of CPU, and at their peaks megabytes of memory, and those among them that are its own. The rest are pages of its
+// program's file, which the kernel maps by the dozen and takes back when it is short of memory.
+type usage struct{ cpu, memory, own float64 }
 
 // run runs a program to its end. The test fails if it does.
 func run(t *testing.T, environment []string, program string, args ...string) usage {
@@ -44,23 +45,24 @@ func run(t *testing.T, environment []string, program string, args ...string) usa
 	command.Env = append(os.Environ(), environment...)
 	command.Stdout, command.Stderr = &out, &out
 	require.NoError(t, command.Start())
-	peak, done := make(chan float64), make(chan struct{})
+	peak, done := make(chan usage), make(chan struct{})
 	go func() { peak <- watchPeak(command.Process.Pid, done) }()
 	err := command.Wait()
 	close(done)
-	u := usage{cpu: (command.ProcessState.UserTime() + command.ProcessState.SystemTime()).Seconds(), memory: <-peak}
+	u := <-peak
+	u.cpu = (command.ProcessState.UserTime() + command.ProcessState.SystemTime()).Seconds()
 	require.NoError(t, err, "%s %s\n%s", program, strings.Join(args, " "), out.String())
 	require.NotZero(t, u.memory, "the peak of %s was never seen", program)
-	t.Logf("%s %s: %.2fs CPU, %.1f MB", filepath.Base(program), args[0], u.cpu, u.memory)
+	t.Logf("%s %s: %.2fs CPU, %.1f MB, %.1f MB of its own", filepath.Base(program), args[0], u.cpu, u.memory, u.own)
 	return u
 }
 
-// watchPeak gives the most memory that a process had until it was done. It reads the high-water mark of the process's own memory: the maxrss of a
+// watchPeak gives the most memory that a process had until it was done. It reads the process's high-water mark: the maxrss of a
 // child's rusage is no less than its parent's memory at the time of the fork.
-func watchPeak(pid int, done <-chan struct{}) float64 {
+func watchPeak(pid int, done <-chan struct{}) (peak usage) {
 	ticker := time.NewTicker(2 * time.Millisecond)
 	defer ticker.Stop()
-	executable, peak := "", 0.0
+	executable := ""
 	for {
 		// Before it executes its program, the child still is a copy of us.
 		if executable == "" {
@@ -70,12 +72,8 @@ func watchPeak(pid int, done <-chan struct{}) float64 {
 		}
 		if executable != "" {
 			if status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)); err == nil {
-				if _, mark, found := strings.Cut(string(status), "VmHWM:"); found {
-					var kilobytes float64
-					if _, err := fmt.Sscanf(mark, "%f kB", &kilobytes); err == nil {
-						peak = max(peak, kilobytes*1024/1e6)
-					}
-				}
+				peak.memory = max(peak.memory, megabytes(string(status), "VmHWM:"))
+				peak.own = max(peak.own, megabytes(string(status), "RssAnon:"))
 			}
 		}
 		select {
@@ -84,6 +82,13 @@ func watchPeak(pid int, done <-chan struct{}) float64 {
 		case <-ticker.C:
 		}
 	}
+}
+
+// megabytes reads a line of a process's status, 0 where there is none.
+func megabytes(status, name string) (kilobytes float64) {
+	_, line, _ := strings.Cut(status, name)
+	_, _ = fmt.Sscanf(line, "%f kB", &kilobytes)
+	return kilobytes * 1024 / 1e6
 }
 
 func selfExecutable() string {
