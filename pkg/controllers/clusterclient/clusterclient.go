@@ -18,10 +18,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 )
@@ -91,12 +95,17 @@ func (r *Registry) Get(name string) *Member {
 	return r.members[name]
 }
 
-// Subscribe calls changed with a member's name whenever its client is another
-// one, or none, from now on. changed must not block.
-func (r *Registry) Subscribe(changed func(name string)) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.subscribers = append(r.subscribers, changed)
+// Changes brings a controller the name of a member whenever its client is
+// another one, or none, from the controller's start on.
+func (r *Registry) Changes() source.Source {
+	return source.TypedFunc[reconcile.Request](func(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.subscribers = append(r.subscribers, func(name string) {
+			queue.Add(reconcile.Request{NamespacedName: types.NamespacedName{Name: name}})
+		})
+		return nil
+	})
 }
 
 // put keeps another client for the member, or none.

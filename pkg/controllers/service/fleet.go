@@ -8,10 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 )
@@ -33,11 +30,7 @@ type fleetReconciler struct{ *controller }
 
 // addFleet adds the controller that follows the Clusters and the members' clients.
 func (c *controller) addFleet(mgr ctrl.Manager) error {
-	clients := source.TypedFunc[reconcile.Request](func(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-		c.registry.Subscribe(func(name string) { queue.Add(reconcile.Request{NamespacedName: types.NamespacedName{Name: name}}) })
-		return nil
-	})
-	return ctrl.NewControllerManagedBy(mgr).Named("service-members").For(&v1beta1.Cluster{}).WatchesRawSource(clients).Complete(&fleetReconciler{c})
+	return ctrl.NewControllerManagedBy(mgr).Named("service-members").For(&v1beta1.Cluster{}).WatchesRawSource(c.registry.Changes()).Complete(&fleetReconciler{c})
 }
 
 // Reconcile follows a Cluster that came, changed or went, or whose client did.

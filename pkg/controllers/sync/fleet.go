@@ -13,12 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 )
@@ -39,11 +35,7 @@ type fleetReconciler struct{ *syncer }
 
 // addFleet adds the controller that follows the Clusters and the members' clients.
 func (s *syncer) addFleet(mgr ctrl.Manager) error {
-	clients := source.TypedFunc[reconcile.Request](func(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-		s.registry.Subscribe(func(name string) { queue.Add(reconcile.Request{NamespacedName: types.NamespacedName{Name: name}}) })
-		return nil
-	})
-	return ctrl.NewControllerManagedBy(mgr).Named("members").For(&v1beta1.Cluster{}).WatchesRawSource(clients).Complete(&fleetReconciler{s})
+	return ctrl.NewControllerManagedBy(mgr).Named("members").For(&v1beta1.Cluster{}).WatchesRawSource(s.registry.Changes()).Complete(&fleetReconciler{s})
 }
 
 // Reconcile starts and stops members with their clients, plans everything anew when the fleet has changed, and drains a Cluster that is deleted.
