@@ -40,6 +40,8 @@ const (
 	// concurrentProbes is how many members are asked at once: so many that
 	// those that do not answer never hold up the others.
 	concurrentProbes = 100
+	// conflictDelay is the time in which the cache hears of what conflicted.
+	conflictDelay = 50 * time.Millisecond
 )
 
 // Options of the cluster controller.
@@ -169,10 +171,11 @@ func (r *Reconciler) write(ctx context.Context, cluster *v1beta1.Cluster, result
 
 // soon answers a fault that is not the member's: an API of ours that does not
 // answer, a conflicting write. The work queue's own back-off would grow to a
-// quarter of an hour, and members would be left alone for as long.
+// quarter of an hour, and members would be left alone for as long. A new Cluster
+// nearly always conflicts, since others write to it too.
 func (r *Reconciler) soon(ctx context.Context, err error) (ctrl.Result, error) {
 	if apierrors.IsConflict(err) {
-		return ctrl.Result{RequeueAfter: min(time.Second, r.options.Period/4)}, nil
+		return ctrl.Result{RequeueAfter: conflictDelay}, nil
 	}
 	log.FromContext(ctx).Error(err, "will try again")
 	return ctrl.Result{RequeueAfter: r.options.Period / 4}, nil

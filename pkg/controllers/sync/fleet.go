@@ -59,7 +59,7 @@ func (r *fleetReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 	cluster := &list.Items[at]
 	if cluster.DeletionTimestamp == nil && !hasFinalizer(cluster) {
 		if err := r.setFinalizer(ctx, cluster, append(slices.Clone(cluster.Finalizers), v1beta1.Finalizer)); err != nil {
-			return ctrl.Result{}, err
+			return ctrl.Result{}, unlessOvertaken(err)
 		}
 	}
 	r.keepMember(cluster.Name)
@@ -84,9 +84,7 @@ func (r *fleetReconciler) tellServed(ctx context.Context, cluster *v1beta1.Clust
 		condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, v1beta1.ReasonTypesNotServed, unservedMessage(here, there)
 	}
 	if updated := cluster.DeepCopy(); known && meta.SetStatusCondition(&updated.Status.Conditions, condition) {
-		if err := r.clusters.Status().Update(ctx, updated); apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
-			return ctrl.Result{}, nil // what changed it comes by itself
-		} else if err != nil {
+		if err := unlessOvertaken(r.clusters.Status().Update(ctx, updated)); err != nil {
 			return ctrl.Result{}, fmt.Errorf("writing condition %s of cluster %s: %w", condition.Type, cluster.Name, err)
 		}
 	}
@@ -133,7 +131,15 @@ func (r *fleetReconciler) drain(ctx context.Context, cluster *v1beta1.Cluster) (
 			return ctrl.Result{RequeueAfter: time.Second}, nil
 		}
 	}
-	return ctrl.Result{}, client.IgnoreNotFound(r.setFinalizer(ctx, cluster, slices.DeleteFunc(slices.Clone(cluster.Finalizers), isFinalizer)))
+	return ctrl.Result{}, unlessOvertaken(r.setFinalizer(ctx, cluster, slices.DeleteFunc(slices.Clone(cluster.Finalizers), isFinalizer)))
+}
+
+// unlessOvertaken passes over an error of a write to a Cluster that has changed or gone meanwhile: that comes by itself.
+func unlessOvertaken(err error) error {
+	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
 }
 
 func (r *fleetReconciler) setFinalizer(ctx context.Context, cluster *v1beta1.Cluster, finalizers []string) error {
