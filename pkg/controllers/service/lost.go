@@ -57,17 +57,26 @@ func (c *controller) remembers(services []*federatedService) bool {
 	return c.belief.members || slices.ContainsFunc(services, func(s *federatedService) bool { return s.ingresses != "" })
 }
 
-// left are the Services that the API had before it lost its data and does not know yet, by their copies in the members.
-func (c *controller) left() []*federatedService {
-	found := map[types.NamespacedName]*federatedService{}
+// left are the Services that the API had before it lost its data and does not know yet, by the clusters that have copies.
+func (c *controller) left() map[string][]types.NamespacedName {
+	left := map[string][]types.NamespacedName{}
 	for _, f := range c.currentFleet() {
-		for _, name := range c.leftIn(f.name) {
-			found[name] = &federatedService{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}, loadBalancer: true}
-		}
+		left[f.name] = c.leftIn(f.name)
 	}
-	all := make([]*federatedService, 0, len(found))
-	for _, s := range found {
-		all = append(all, s)
+	return left
+}
+
+// reachable are the Services that have records if they have addresses: those that the API has, and those that are left.
+func (c *controller) reachable(left map[string][]types.NamespacedName) []*federatedService {
+	all := c.federated()
+	seen := map[types.NamespacedName]bool{}
+	for _, names := range left {
+		for _, name := range names {
+			if !seen[name] {
+				seen[name] = true
+				all = append(all, &federatedService{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}, loadBalancer: true})
+			}
+		}
 	}
 	return all
 }
@@ -90,10 +99,10 @@ func (c *controller) leftIn(cluster string) (names []types.NamespacedName) {
 }
 
 // tellLeft says once of each member what it has that nobody asks for any more.
-func (c *controller) tellLeft() {
+func (c *controller) tellLeft(left map[string][]types.NamespacedName) {
 	const reason = "ServicesLeft"
 	for _, f := range c.currentFleet() {
-		names := c.leftIn(f.name)
+		names := left[f.name]
 		if len(names) == 0 {
 			c.told.news(aboutCluster(f, reason), "", time.Now())
 			continue

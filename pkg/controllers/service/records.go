@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"net/netip"
-	"slices"
 
 	"github.com/fedhelm/fedhelm/pkg/dnsrecords"
 )
@@ -13,13 +12,13 @@ import (
 func (c *controller) records(ctx context.Context) (wanted, error) {
 	c.hosts.want(ctx, c.hostNames())
 	var members []dnsrecords.Member
-	fleet, federated := c.currentFleet(), c.federated()
-	for _, f := range fleet {
+	for _, f := range c.currentFleet() {
 		if !f.leaving {
 			members = append(members, dnsrecords.Member{Name: f.name, Region: f.region, Zones: f.zones, Healthy: f.ready})
 		}
 	}
-	reachable := slices.Concat(federated, c.left())
+	left := c.left()
+	reachable := c.reachable(left)
 	services := make([]dnsrecords.Service, 0, len(reachable))
 	for _, s := range reachable {
 		service := dnsrecords.Service{Namespace: s.Namespace, Name: s.Name, LoadBalancer: s.loadBalancer, Addresses: map[string][]netip.Addr{}, Unknown: map[string][]string{}}
@@ -36,10 +35,12 @@ func (c *controller) records(ctx context.Context) (wanted, error) {
 		}
 		services = append(services, service)
 	}
-	if err := c.confirm(ctx, federated, fleet); err != nil {
+	// Last, so that what went from the API while they were computed is confirmed too.
+	federated := c.federated()
+	if err := c.confirm(ctx, federated, c.currentFleet()); err != nil {
 		return wanted{}, err
 	}
-	c.tellLeft()
+	c.tellLeft(left)
 	return wanted{
 		Records: dnsrecords.Compute(dnsrecords.Federation{Name: c.options.FederationName, Zone: c.options.ZoneName}, members, services),
 		leave:   !c.remembers(federated),
@@ -49,7 +50,7 @@ func (c *controller) records(ctx context.Context) (wanted, error) {
 // hostNames are those of the load balancers that have one.
 func (c *controller) hostNames() map[string]bool {
 	names := map[string]bool{}
-	for _, s := range slices.Concat(c.federated(), c.left()) {
+	for _, s := range c.reachable(c.left()) {
 		for _, cluster := range c.ingresses(s) {
 			for _, ingress := range cluster.Items {
 				if ingress.Hostname != "" {
