@@ -247,5 +247,7 @@ func TestTypes(t *testing.T) {
 		require.Equal(t, of.Resource, of.Name())
 		require.Equal(t, of.Resource == "namespaces", of.IsNamespace())
 		require.Equal(t, of.Spread != SpreadNothing, of.Spread.Amount() != "")
+		require.Equal(t, of.Resource == "deployments", of.AppliedAmong() == "labels")
+		require.Equal(t, of.HasStatus() || of.Spread != SpreadNothing, of.ReadsCopies())
 	}
 }

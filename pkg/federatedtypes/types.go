@@ -24,6 +24,8 @@ type Type struct {
 	// Spread says what is divided among the members instead of placed in each.
 	Spread Spread
 
+	// inheritsAnnotations says that a member's controllers give the object's annotations to what they make of it.
+	inheritsAnnotations bool
 	// prepare takes out of a copy's fields what is the member's own. It may replace fields of the map, never change what they hold.
 	prepare func(fields map[string]any)
 	// sum is the summed status; nil where the copies' status is not brought back.
@@ -60,6 +62,18 @@ func (t *Type) Name() string {
 // HasStatus says whether the copies' status is summed.
 func (t *Type) HasStatus() bool { return t.sum != nil }
 
+// AppliedAmong is where in its metadata a copy has v1beta1.MarkApplied, which changes with each apply: its annotations, or the labels of a Deployment, whose annotations the
+// Deployment controller writes into its ReplicaSets whenever they change.
+func (t *Type) AppliedAmong() string {
+	if t.inheritsAnnotations {
+		return "labels"
+	}
+	return "annotations"
+}
+
+// ReadsCopies says whether more than the metadata of the copies is read: their status, or how what is divided is.
+func (t *Type) ReadsCopies() bool { return t.HasStatus() || t.Spread != SpreadNothing }
+
 // IsNamespace says whether the type is the namespaces, which come first.
 func (t *Type) IsNamespace() bool { return t.Group == "" && t.Resource == "namespaces" }
 
@@ -72,7 +86,7 @@ var defaults = []*Type{
 	{GroupVersionResource: core("secrets")},
 	{GroupVersionResource: core("services"), prepare: prepareService, sum: sumLoadBalancer},
 	{GroupVersionResource: core("serviceaccounts"), prepare: without("secrets")},
-	{GroupVersionResource: apps("deployments"), Preferences: v1beta1.AnnotationDeploymentPreferences, Spread: SpreadReplicas,
+	{GroupVersionResource: apps("deployments"), Preferences: v1beta1.AnnotationDeploymentPreferences, Spread: SpreadReplicas, inheritsAnnotations: true,
 		sum: sumFields("replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas")},
 	{GroupVersionResource: apps("replicasets"), Preferences: v1beta1.AnnotationReplicaSetPreferences, Spread: SpreadReplicas,
 		sum: sumFields("replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas")},

@@ -167,6 +167,13 @@ func TestFederatedObjects(t *testing.T) {
 		require.Contains(t, []int{4, 5}, gondor)
 		f.waitForPods(t, gondor, 9-gondor)
 		require.Contains(t, f.api.Kubectl(t, "get", "events", "--namespace", "shop"), "CreateInCluster")
+
+		// A ReplicaSet has its Deployment's annotations: one that changes with each apply would be written there each time.
+		var sets appsv1.ReplicaSetList
+		require.NoError(t, f.gondor.List(t.Context(), &sets, client.InNamespace("shop"), client.MatchingLabels{"app": "web"}))
+		require.Len(t, sets.Items, 1)
+		require.Contains(t, sets.Items[0].Annotations, v1beta1.AnnotationSource)
+		require.NotContains(t, sets.Items[0].Annotations, v1beta1.MarkApplied)
 	})
 	t.Run("weights, and a minimum and a maximum, move them", func(t *testing.T) {
 		prefer(t, `{"rebalance":true,"clusters":{"gondor":{"weight":2},"shire":{"weight":1}}}`)

@@ -36,13 +36,13 @@ func (c *controller) startMember(of *clusterclient.Member) (*member, error) {
 	ctx, stop := context.WithCancel(c.context)
 	m := &member{client: of, stop: stop}
 	selector := v1beta1.LabelFederated + "=" + c.options.FederationName
-	m.services = watch.New(api, servicesResource, selector, toCopy, func(name types.NamespacedName, _ any) { c.changed(name) }, nil)
+	m.services = watch.New(watch.Whole(api, servicesResource), selector, toCopy, func(name types.NamespacedName, _ any) { c.changed(name) }, nil)
 	heard := func(object any) {
 		if s, ok := object.(*slice); ok {
 			c.changed(types.NamespacedName{Namespace: s.Namespace, Name: s.service})
 		}
 	}
-	m.slices = watch.New(api, slicesResource, selector, toSlice, func(_ types.NamespacedName, object any) { heard(object) }, heard)
+	m.slices = watch.New(watch.Whole(api, slicesResource), selector, toSlice, func(_ types.NamespacedName, object any) { heard(object) }, heard)
 	if err := m.slices.AddIndexers(cache.Indexers{byService: func(object any) ([]string, error) {
 		if s, ok := object.(*slice); ok {
 			return []string{s.Namespace + "/" + s.service}, nil

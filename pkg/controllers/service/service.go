@@ -121,7 +121,7 @@ func Add(mgr ctrl.Manager, registry *clusterclient.Registry, options Options) er
 		known:      make(chan struct{}),
 		members:    map[string]*member{},
 	}
-	c.services = watch.New(api, servicesResource, "", toFederated, func(name types.NamespacedName, _ any) { c.changed(name) }, nil)
+	c.services = watch.New(watch.Whole(api, servicesResource), "", toFederated, func(name types.NamespacedName, _ any) { c.changed(name) }, nil)
 	c.hosts = newHosts(options.Resolver, options.ResolvePeriod, func() { c.changed(types.NamespacedName{}) })
 	if options.Provider != nil {
 		c.keeper = newKeeper(*options.Provider, options.CheckPeriod, c.records, c.report, c.log)

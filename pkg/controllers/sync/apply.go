@@ -75,7 +75,7 @@ func (m *member) apply(ctx context.Context, key objectKey, e *entry, c *memberCo
 
 // mayTake fails if there is something already that is another federation's, or anybody's where nothing is adopted.
 func (m *member) mayTake(ctx context.Context, key objectKey, r report) error {
-	there, err := in(m.api, key.kind.Type, key.Namespace).Get(ctx, key.Name, metav1.GetOptions{})
+	there, err := m.api.metadataOf(key.kind.Type, key.Namespace).Get(ctx, key.Name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
@@ -95,7 +95,7 @@ func (m *member) mayTake(ctx context.Context, key objectKey, r report) error {
 
 // handReplicasOver gives spec.replicas, as it is, another owner: a field that loses its only one falls back to its default, 1.
 func (m *member) handReplicasOver(ctx context.Context, key objectKey) error {
-	there, err := in(m.api, key.kind.Type, key.Namespace).Get(ctx, key.Name, metav1.GetOptions{})
+	there, err := m.api.objectsOf(key.kind.Type, key.Namespace).Get(ctx, key.Name, metav1.GetOptions{})
 	if err != nil {
 		return err
 	}
@@ -115,8 +115,13 @@ func (m *member) handReplicasOver(ctx context.Context, key objectKey) error {
 	return err
 }
 
-func (m *member) send(ctx context.Context, key objectKey, body []byte, manager string, force bool) (*unstructured.Unstructured, error) {
-	return in(m.api, key.kind.Type, key.Namespace).Patch(ctx, key.Name, types.ApplyPatchType, body, metav1.PatchOptions{FieldManager: manager, Force: &force})
+// send applies fields, and gives the copy as the watch does: what is ours there is told apart by how the API writes it.
+func (m *member) send(ctx context.Context, key objectKey, body []byte, manager string, force bool) (metav1.Object, error) {
+	options := metav1.PatchOptions{FieldManager: manager, Force: &force}
+	if key.kind.ReadsCopies() {
+		return m.api.objectsOf(key.kind.Type, key.Namespace).Patch(ctx, key.Name, types.ApplyPatchType, body, options)
+	}
+	return m.api.metadataOf(key.kind.Type, key.Namespace).Patch(ctx, key.Name, types.ApplyPatchType, body, options)
 }
 
 // unknownField finds the paths in what an API says that does not know fields of an apply: names, and in brackets what an item of a list is known by.
@@ -134,7 +139,7 @@ func unknownFields(err error) []string {
 }
 
 // applyKnown applies all fields but those that the member's schema does not know, which it gives by their paths.
-func (m *member) applyKnown(ctx context.Context, key objectKey, body []byte, force bool) (*unstructured.Unstructured, []string, error) {
+func (m *member) applyKnown(ctx context.Context, key objectKey, body []byte, force bool) (metav1.Object, []string, error) {
 	var omitted []string
 	for {
 		applied, err := m.send(ctx, key, body, m.manager(), force)

@@ -34,17 +34,20 @@ type memberCopy struct {
 	status map[string]any
 }
 
-// copyOf takes from an object in a member what is kept. What we own there the field manager tells.
-func copyOf(object *unstructured.Unstructured, t *federatedtypes.Type, manager string) *memberCopy {
-	annotations := object.GetAnnotations()
+// copyOf takes from an object in a member what is kept: the whole object, or its metadata of a type of which no more is read. What we own there the field manager
+// tells.
+func copyOf(object metav1.Object, t *federatedtypes.Type, manager string) *memberCopy {
 	c := &memberCopy{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: object.GetNamespace(), Name: object.GetName(), UID: object.GetUID(), ResourceVersion: object.GetResourceVersion(),
 			Generation: object.GetGeneration(), CreationTimestamp: object.GetCreationTimestamp(), DeletionTimestamp: object.GetDeletionTimestamp(),
 		},
-		applied: annotations[v1beta1.AnnotationApplied],
-		source:  annotations[v1beta1.AnnotationSource],
+		applied: object.GetAnnotations()[v1beta1.MarkApplied],
+		source:  object.GetAnnotations()[v1beta1.AnnotationSource],
 		amount:  -1, completions: -1,
+	}
+	if t.AppliedAmong() == "labels" {
+		c.applied = object.GetLabels()[v1beta1.MarkApplied]
 	}
 	for _, entry := range object.GetManagedFields() {
 		if entry.Subresource == "status" {
@@ -60,13 +63,15 @@ func copyOf(object *unstructured.Unstructured, t *federatedtypes.Type, manager s
 			c.changedAt = entry.Time.Time
 		}
 	}
-	if t.HasStatus() {
-		c.status, _, _ = unstructured.NestedMap(object.Object, "status")
-		c.ready = number(c.status, "readyReplicas")
-	}
-	if amount := t.Spread.Amount(); amount != "" {
-		c.amount = specNumber(object, amount, -1)
-		c.completions = specNumber(object, "completions", -1)
+	if whole, ok := object.(*unstructured.Unstructured); ok {
+		if t.HasStatus() {
+			c.status, _, _ = unstructured.NestedMap(whole.Object, "status")
+			c.ready = number(c.status, "readyReplicas")
+		}
+		if amount := t.Spread.Amount(); amount != "" {
+			c.amount = specNumber(whole, amount, -1)
+			c.completions = specNumber(whole, "completions", -1)
+		}
 	}
 	return c
 }
@@ -86,11 +91,14 @@ func (c *memberCopy) scaledAt() time.Time {
 	return c.CreationTimestamp.Time
 }
 
-// toCopy makes copies of what a watch brings.
+// toCopy makes copies of what a watch brings, once: it gets what it has made again, too.
 func toCopy(t *federatedtypes.Type, manager string) func(any) (any, error) {
 	return func(object any) (any, error) {
-		if full, ok := object.(*unstructured.Unstructured); ok {
-			return copyOf(full, t, manager), nil
+		switch there := object.(type) {
+		case *unstructured.Unstructured:
+			return copyOf(there, t, manager), nil
+		case *metav1.PartialObjectMetadata:
+			return copyOf(there, t, manager), nil
 		}
 		return object, nil
 	}

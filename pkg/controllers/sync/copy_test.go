@@ -7,6 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 )
 
 func TestCopyOf(t *testing.T) {
@@ -28,8 +30,8 @@ metadata:
   resourceVersion: "7"
   generation: 4
   creationTimestamp: "2026-01-01T00:00:00Z"
-  labels: {app: web}
-  annotations: {federation.fedhelm.dev/applied: abc, federation.fedhelm.dev/source: federation, more: x}`+managed+`
+  labels: {app: web, federation.fedhelm.dev/applied: abc}
+  annotations: {federation.fedhelm.dev/source: federation, more: x}`+managed+`
 spec: {replicas: 5}
 status: {readyReplicas: 3, observedGeneration: 3}`), w.kind("deployments").Type, w.manager())
 	require.Equal(t, "shop/web 1-2-3 7 4", c.Namespace+"/"+c.Name+" "+string(c.UID)+" "+c.ResourceVersion+" 4")
@@ -99,6 +101,12 @@ func TestTransforms(t *testing.T) {
 	kept, err := toCopy(w.kind("deployments").Type, w.manager())(object(t, `{metadata: {name: web}}`))
 	require.NoError(t, err)
 	require.Equal(t, "web", kept.(*memberCopy).Name)
+	meta, err := toCopy(w.kind("configmaps").Type, w.manager())(&metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: "one", Annotations: map[string]string{v1beta1.MarkApplied: "abc"}}})
+	require.NoError(t, err)
+	require.Equal(t, "abc", meta.(*memberCopy).applied)
+	again, err := toCopy(w.kind("configmaps").Type, w.manager())(meta)
+	require.NoError(t, err)
+	require.Same(t, meta, again)
 	federated, err := toFederated(object(t, `{metadata: {name: web, managedFields: [{manager: kubectl}]}, spec: {a: b}}`))
 	require.NoError(t, err)
 	require.Equal(t, object(t, `{metadata: {name: web}, spec: {a: b}}`), federated)

@@ -134,7 +134,7 @@ func (r *fleetReconciler) drain(ctx context.Context, cluster *v1beta1.Cluster) (
 	return ctrl.Result{}, unlessOvertaken(r.setFinalizer(ctx, cluster, slices.DeleteFunc(slices.Clone(cluster.Finalizers), isFinalizer)))
 }
 
-// unlessOvertaken passes over an error of a write to a Cluster that has changed or gone meanwhile: that comes by itself.
+// unlessOvertaken passes over an error of a write to what has changed, is another or is gone meanwhile: that comes by itself.
 func unlessOvertaken(err error) error {
 	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
 		return nil

@@ -2,7 +2,6 @@ package sync
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,7 +9,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
@@ -34,6 +32,8 @@ type kind struct {
 	*syncer
 	objects *watch.Objects
 	queue   workqueue.TypedRateLimitingInterface[types.NamespacedName]
+	// states are the objects of which it is to be said where they are.
+	states workqueue.TypedRateLimitingInterface[types.NamespacedName]
 
 	mutex   sync.Mutex
 	entries map[types.NamespacedName]*entry
@@ -44,6 +44,8 @@ type entry struct {
 	// uid of the object, "" where it is not known yet; the kind's mutex is for it.
 	uid   types.UID
 	mutex sync.Mutex
+	// planned is the resource version of the object that was planned last.
+	planned string
 	// frozen says that the object's wishes cannot be read: nothing is done to its copies. problem is why, as it was told.
 	frozen  bool
 	problem string
@@ -95,7 +97,7 @@ type report struct {
 
 func (s *syncer) addKind(mgr ctrl.Manager, t *federatedtypes.Type) (*kind, error) {
 	k := &kind{Type: t, syncer: s, entries: map[types.NamespacedName]*entry{}}
-	k.objects = watch.New(s.federation, t.GroupVersionResource, "", toFederated, func(name types.NamespacedName, object any) {
+	k.objects = watch.New(watch.Whole(s.federation.dynamic, t.GroupVersionResource), "", toFederated, func(name types.NamespacedName, object any) {
 		if full, ok := object.(*unstructured.Unstructured); ok && full.GetDeletionTimestamp() != nil && slices.Contains(full.GetFinalizers(), finalizerOrphan) {
 			k.entryOf(full).setOrphan()
 		}
@@ -106,6 +108,9 @@ func (s *syncer) addKind(mgr ctrl.Manager, t *federatedtypes.Type) (*kind, error
 		Reconciler: k, MaxConcurrentReconciles: s.options.Concurrency, RateLimiter: rateLimiter[types.NamespacedName](),
 	})
 	if err != nil {
+		return nil, err
+	}
+	if err := k.addStates(mgr); err != nil {
 		return nil, err
 	}
 	return k, c.Watch(source.TypedFunc[types.NamespacedName](func(ctx context.Context, queue workqueue.TypedRateLimitingInterface[types.NamespacedName]) error {
@@ -202,7 +207,7 @@ func (e *entry) setOrphan() {
 	e.orphan = true
 }
 
-// Reconcile plans one object, sends the members to work, and writes back what came of it.
+// Reconcile plans one object and sends the members to work.
 func (k *kind) Reconcile(ctx context.Context, name types.NamespacedName) (ctrl.Result, error) {
 	select {
 	case <-k.started:
@@ -222,23 +227,21 @@ func (k *kind) Reconcile(ctx context.Context, name types.NamespacedName) (ctrl.R
 	e := k.entryOf(object)
 	plans, again, err := k.plan(object, e)
 	if err != nil {
-		return ctrl.Result{}, k.freeze(ctx, object, e, err)
+		k.freeze(object, e, err)
+		return ctrl.Result{}, nil
 	}
 	if !hasFinalizer(object) {
 		// Where the API's admission policy does not set it, at the price of a write.
 		return ctrl.Result{}, k.patchFinalizers(ctx, object, append(slices.Clone(object.GetFinalizers()), v1beta1.Finalizer))
 	}
-	e.follow(plans)
+	e.follow(object, plans)
 	k.dispatch(name, e)
-	wait, err := k.writeBack(ctx, object, e)
-	if again > 0 && (wait == 0 || again < wait) {
-		wait = again
-	}
-	return ctrl.Result{RequeueAfter: wait}, err
+	k.states.Add(name)
+	return ctrl.Result{RequeueAfter: again}, nil
 }
 
-// follow takes a new plan.
-func (e *entry) follow(plans map[string]plan) {
+// follow takes a new plan of an object.
+func (e *entry) follow(object *unstructured.Unstructured, plans map[string]plan) {
 	e.mutex.Lock()
 	defer e.mutex.Unlock()
 	same := len(plans) == len(e.plans)
@@ -255,20 +258,19 @@ func (e *entry) follow(plans map[string]plan) {
 	if !same {
 		e.changed = time.Now()
 	}
-	e.plans, e.frozen, e.problem = plans, false, ""
+	e.planned, e.plans, e.frozen, e.problem = object.GetResourceVersion(), plans, false, ""
 }
 
 // freeze leaves the copies of an object as they are whose wishes cannot be read, and says so once.
-func (k *kind) freeze(ctx context.Context, object *unstructured.Unstructured, e *entry, problem error) error {
+func (k *kind) freeze(object *unstructured.Unstructured, e *entry, problem error) {
 	e.mutex.Lock()
 	told := e.problem == problem.Error()
-	e.frozen, e.problem = true, problem.Error()
+	e.planned, e.frozen, e.problem = object.GetResourceVersion(), true, problem.Error()
 	e.mutex.Unlock()
 	if !told {
 		k.recorder.Eventf(object, nil, corev1.EventTypeWarning, "PlacementFailed", "Place", "%s", "nothing is changed in any cluster: "+problem.Error())
 	}
-	_, err := k.writeBack(ctx, object, e)
-	return err
+	k.states.Add(nameOf(object))
 }
 
 // dispatch sends the members to work that have some.
@@ -321,7 +323,7 @@ func (k *kind) finalize(ctx context.Context, object *unstructured.Unstructured) 
 	for _, f := range fleet {
 		plans[f.name] = plan{orphan: orphan}
 	}
-	e.follow(plans)
+	e.follow(object, plans)
 	k.dispatch(name, e)
 
 	left := k.held(object, e, orphan, fleet)
@@ -329,8 +331,8 @@ func (k *kind) finalize(ctx context.Context, object *unstructured.Unstructured) 
 		err := k.patchFinalizers(ctx, object, slices.DeleteFunc(slices.Clone(object.GetFinalizers()), isFinalizer))
 		return ctrl.Result{}, err
 	}
-	wait, err := k.writeBack(ctx, object, e)
-	return ctrl.Result{RequeueAfter: max(wait, time.Second)}, err
+	k.states.Add(name)
+	return ctrl.Result{RequeueAfter: time.Second}, nil
 }
 
 // held names the clusters that still have a copy of an object that is deleted, or may have one. One that is away is given up in time, but not where the copy is to stay:
@@ -357,14 +359,7 @@ func (k *kind) held(object *unstructured.Unstructured, e *entry, orphan bool, fl
 
 // patchFinalizers writes an object's finalizers, unless the object changed meanwhile.
 func (k *kind) patchFinalizers(ctx context.Context, object *unstructured.Unstructured, finalizers []string) error {
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"resourceVersion": object.GetResourceVersion(), "finalizers": finalizers}})
-	if err != nil {
-		return err
-	}
-	_, err = in(k.federation, k.Type, object.GetNamespace()).Patch(ctx, object.GetName(), types.MergePatchType, patch, metav1.PatchOptions{FieldManager: v1beta1.ControllerManager})
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		return nil // what changed it comes by itself
-	}
+	err := k.merge(ctx, object, map[string]any{"metadata": map[string]any{"resourceVersion": object.GetResourceVersion(), "finalizers": finalizers}})
 	if err != nil {
 		return fmt.Errorf("writing the finalizers of %s %s: %w", k.Name(), nameOf(object), err)
 	}

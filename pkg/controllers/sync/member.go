@@ -16,7 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -36,7 +35,7 @@ type member struct {
 	*syncer
 	name    string
 	client  *clusterclient.Member
-	api     dynamic.Interface
+	api     *api
 	objects map[*kind]*watch.Objects
 	// run starts it, end ends it and waits until it has.
 	run, end func()
@@ -50,7 +49,7 @@ type member struct {
 func (s *syncer) startMember(of *clusterclient.Member) (*member, error) {
 	counted := *of.HTTPClient
 	counted.Transport = counting{next: of.HTTPClient.Transport, cluster: of.Name}
-	api, err := dynamic.NewForConfigAndClient(of.Config, &counted)
+	api, err := newAPI(of.Config, &counted)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +57,11 @@ func (s *syncer) startMember(of *clusterclient.Member) (*member, error) {
 	m := &member{syncer: s, name: of.Name, client: of, api: api, objects: map[*kind]*watch.Objects{}, since: time.Now()}
 	selector := v1beta1.LabelFederated + "=" + s.options.FederationName
 	for _, k := range s.kinds {
-		m.objects[k] = watch.New(api, k.GroupVersionResource, selector, toCopy(k.Type, s.manager()), func(name types.NamespacedName, object any) {
+		source := watch.Metadata(api.metadata, k.GroupVersionResource)
+		if k.ReadsCopies() {
+			source = watch.Whole(api.dynamic, k.GroupVersionResource)
+		}
+		m.objects[k] = watch.New(source, selector, toCopy(k.Type, s.manager()), func(name types.NamespacedName, object any) {
 			if c, ok := object.(*memberCopy); ok {
 				m.changed(objectKey{k, name}, c)
 			}
@@ -346,7 +349,11 @@ func (m *member) Reconcile(ctx context.Context, key objectKey) (ctrl.Result, err
 		return ctrl.Result{}, nil // stopping says nothing about the member
 	}
 	m.tell(key, e, d, err)
-	key.kind.add(key.NamespacedName)
+	if d.action == apply {
+		key.kind.states.Add(key.NamespacedName)
+	} else {
+		key.kind.add(key.NamespacedName) // which may be the last that its deletion waits for
+	}
 	return ctrl.Result{}, err
 }
 
@@ -382,14 +389,14 @@ func (m *member) sweep(ctx context.Context, key objectKey) (ctrl.Result, error) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	_, err := in(m.federation, key.kind.Type, key.Namespace).Get(ctx, key.Name, metav1.GetOptions{})
+	_, err := m.federation.metadataOf(key.kind.Type, key.Namespace).Get(ctx, key.Name, metav1.GetOptions{})
 	if !apierrors.IsNotFound(err) {
 		return ctrl.Result{}, err
 	}
 	if uid, err := incarnation.Of(ctx, m.reader); err != nil || uid != m.uid { // another one's strays are not ours to find; we are started anew soon
 		return ctrl.Result{}, err
 	}
-	there, err := in(m.api, key.kind.Type, key.Namespace).Get(ctx, key.Name, metav1.GetOptions{})
+	there, err := m.api.metadataOf(key.kind.Type, key.Namespace).Get(ctx, key.Name, metav1.GetOptions{})
 	if err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
@@ -405,7 +412,7 @@ func (m *member) sweep(ctx context.Context, key objectKey) (ctrl.Result, error) 
 func (m *member) take(ctx context.Context, key objectKey, c *memberCopy) (gone bool, err error) {
 	background := metav1.DeletePropagationBackground
 	options := metav1.DeleteOptions{PropagationPolicy: &background, Preconditions: metav1.NewUIDPreconditions(string(c.UID))}
-	err = in(m.api, key.kind.Type, key.Namespace).Delete(ctx, key.Name, options)
+	err = m.api.metadataOf(key.kind.Type, key.Namespace).Delete(ctx, key.Name, options)
 	switch {
 	case apierrors.IsNotFound(err):
 		return true, nil
@@ -417,8 +424,9 @@ func (m *member) take(ctx context.Context, key objectKey, c *memberCopy) (gone b
 
 // release takes our mark off a copy, which then is the member's own.
 func (m *member) release(ctx context.Context, key objectKey) error {
-	patch := fmt.Sprintf(`{"metadata":{"labels":{%q:null},"annotations":{%q:null,%q:null}}}`, v1beta1.LabelFederated, v1beta1.AnnotationApplied, v1beta1.AnnotationSource)
-	_, err := in(m.api, key.kind.Type, key.Namespace).Patch(ctx, key.Name, types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: m.manager()})
+	patch := fmt.Sprintf(`{"metadata":{"labels":{%q:null,%q:null},"annotations":{%q:null,%q:null}}}`,
+		v1beta1.LabelFederated, v1beta1.MarkApplied, v1beta1.MarkApplied, v1beta1.AnnotationSource)
+	_, err := m.api.metadataOf(key.kind.Type, key.Namespace).Patch(ctx, key.Name, types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: m.manager()})
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
@@ -535,7 +543,7 @@ func (m *member) unschedulable(ctx context.Context, key objectKey) (int64, error
 	if err != nil {
 		return 0, nil //nolint:nilerr // the member has refused it already
 	}
-	list, err := m.api.Resource(corev1.SchemeGroupVersion.WithResource("pods")).Namespace(key.Namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
+	list, err := m.api.dynamic.Resource(corev1.SchemeGroupVersion.WithResource("pods")).Namespace(key.Namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
 		return 0, err
 	}

@@ -100,8 +100,9 @@ func (k *kind) body(object *unstructured.Unstructured, scale map[string]int64) (
 	if err != nil {
 		return nil, "", err
 	}
-	annotations := fields["metadata"].(map[string]any)["annotations"].(map[string]any)
-	annotations[v1beta1.AnnotationApplied], annotations[v1beta1.AnnotationSource] = hash, string(k.uid)
+	metadata := fields["metadata"].(map[string]any)
+	metadata[k.AppliedAmong()].(map[string]any)[v1beta1.MarkApplied] = hash
+	metadata["annotations"].(map[string]any)[v1beta1.AnnotationSource] = string(k.uid)
 	text, err := json.Marshal(fields)
 	return text, hash, err
 }

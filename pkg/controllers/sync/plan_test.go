@@ -16,7 +16,7 @@ func (w world) planned(of *kind, o *unstructured.Unstructured) map[string]string
 	e := of.entry(nameOf(o))
 	plans, _, err := of.plan(o, e)
 	require.NoError(w, err)
-	e.follow(plans)
+	e.follow(o, plans)
 	said := map[string]string{}
 	for name, p := range plans {
 		switch {
@@ -277,7 +277,7 @@ func TestFollow(t *testing.T) {
 		{"it waits", plan{wanted: true, hash: "a", waits: "for the king"}, false, 0},
 	} {
 		e := failed()
-		e.follow(map[string]plan{"gondor": test.plan})
+		e.follow(&unstructured.Unstructured{}, map[string]plan{"gondor": test.plan})
 		require.Equal(t, test.changed, !e.changed.IsZero(), test.name)
 		require.Equal(t, test.tries, e.reports["gondor"].tries, test.name)
 		require.Equal(t, "7", e.reports["gondor"].version)
@@ -286,6 +286,6 @@ func TestFollow(t *testing.T) {
 		require.Empty(t, e.problem)
 	}
 	e := failed()
-	e.follow(map[string]plan{"gondor": {wanted: true, hash: "a"}, "shire": {}})
+	e.follow(&unstructured.Unstructured{}, map[string]plan{"gondor": {wanted: true, hash: "a"}, "shire": {}})
 	require.NotZero(t, e.changed, "a cluster more")
 }

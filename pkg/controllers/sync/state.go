@@ -13,6 +13,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 	"github.com/fedhelm/fedhelm/pkg/federatedtypes"
@@ -33,6 +37,38 @@ func recordedClusters(object *unstructured.Unstructured) map[string]clusterState
 	var recorded map[string]clusterState
 	_ = json.Unmarshal([]byte(object.GetAnnotations()[v1beta1.AnnotationClusters]), &recorded) // somebody else wrote it, then
 	return recorded
+}
+
+// stateWriters is how many objects' states are written at once, of each type. They are few, so that telling leaves the machines to placing while there is much to place.
+const stateWriters = 2
+
+// addStates adds the controller that writes where a type's objects are.
+func (k *kind) addStates(mgr ctrl.Manager) error {
+	name := k.Name() + "-states"
+	k.states = workqueue.NewTypedRateLimitingQueueWithConfig(rateLimiter[types.NamespacedName](), workqueue.TypedRateLimitingQueueConfig[types.NamespacedName]{Name: name})
+	_, err := controller.NewTyped(name, mgr, controller.TypedOptions[types.NamespacedName]{
+		Reconciler: reconcile.TypedFunc[types.NamespacedName](k.tellState), MaxConcurrentReconciles: stateWriters,
+		NewQueue: func(string, workqueue.TypedRateLimiter[types.NamespacedName]) workqueue.TypedRateLimitingInterface[types.NamespacedName] {
+			return k.states // which planning fills, even before this controller runs
+		},
+	})
+	return err
+}
+
+// tellState writes where one object is. Of one that changed since it was planned nothing is known: it is planned anew, and told then.
+func (k *kind) tellState(ctx context.Context, name types.NamespacedName) (ctrl.Result, error) {
+	object, e := k.object(name), k.known(name)
+	if object == nil || e == nil {
+		return ctrl.Result{}, nil
+	}
+	e.mutex.Lock()
+	planned := e.planned
+	e.mutex.Unlock()
+	if planned != object.GetResourceVersion() {
+		return ctrl.Result{}, nil
+	}
+	wait, err := k.writeBack(ctx, object, e)
+	return ctrl.Result{RequeueAfter: wait}, err
 }
 
 // learning says whether it is too early to say anything of a cluster.
@@ -108,8 +144,8 @@ func (k *kind) state(object *unstructured.Unstructured, e *entry) (states map[st
 	return states, copies, pending
 }
 
-// writeBack writes where an object is and the summed status, in one request, if they are not written yet. While a member's word is still to come it
-// waits for that, though not for long, and asks to be called again.
+// writeBack writes where an object is and the summed status, in one request, if they are not written yet. While a member's word is still to come, that the object is there or what its
+// controllers say of it, it waits for that, though not for long, and asks to be called again.
 func (k *kind) writeBack(ctx context.Context, object *unstructured.Unstructured, e *entry) (time.Duration, error) {
 	if slices.ContainsFunc(k.currentFleet(), k.learning) {
 		return patience, nil
@@ -117,13 +153,15 @@ func (k *kind) writeBack(ctx context.Context, object *unstructured.Unstructured,
 	states, copies, pending := k.state(object, e)
 	e.mutex.Lock()
 	e.waits = slices.ContainsFunc(slices.Collect(maps.Values(states)), func(s clusterState) bool { return s.Error != "" })
-	changed, frozen := e.changed, e.frozen
-	if !pending {
+	frozen := e.frozen
+	left := patience - time.Since(e.changed)
+	early := left > 0 && (pending || !frozen && k.HasStatus() && slices.ContainsFunc(copies, unheard))
+	if !pending && !early {
 		e.changed = time.Time{}
 	}
 	e.mutex.Unlock()
-	if pending && time.Since(changed) < patience {
-		return patience - time.Since(changed), nil
+	if early {
+		return left, nil
 	}
 
 	patch := map[string]any{}
@@ -160,14 +198,15 @@ func (k *kind) writeBack(ctx context.Context, object *unstructured.Unstructured,
 	return 0, nil
 }
 
+// unheard says that a member's controllers have said nothing yet of a copy as it is now.
+func unheard(c federatedtypes.Copy) bool { return !c.Current || len(c.Status) == 0 }
+
+// merge writes a patch of an object in the federation, unless the object changed meanwhile, or is gone.
 func (k *kind) merge(ctx context.Context, object *unstructured.Unstructured, patch map[string]any, subresources ...string) error {
 	body, err := json.Marshal(patch)
 	if err != nil {
 		return err
 	}
-	_, err = in(k.federation, k.Type, object.GetNamespace()).Patch(ctx, object.GetName(), types.MergePatchType, body, metav1.PatchOptions{FieldManager: v1beta1.ControllerManager}, subresources...)
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		return nil // another object has its name, or none
-	}
-	return err
+	_, err = k.federation.metadataOf(k.Type, object.GetNamespace()).Patch(ctx, object.GetName(), types.MergePatchType, body, metav1.PatchOptions{FieldManager: v1beta1.ControllerManager}, subresources...)
+	return unlessOvertaken(err)
 }

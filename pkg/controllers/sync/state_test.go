@@ -2,11 +2,14 @@ package sync
 
 import (
 	"encoding/json"
+	"net/http"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 )
 
 func TestState(t *testing.T) {
@@ -88,6 +91,42 @@ func TestStateOfANewObject(t *testing.T) {
 		require.Empty(t, copies)
 		require.False(t, pending)
 	}
+}
+
+// What is said of an object is said of it as it was planned: one that has changed since is planned first. While a member's controllers have said nothing of a copy, they are waited for.
+func TestStateIsToldOfWhatWasPlanned(t *testing.T) {
+	w := newWorld(t, "gondor")
+	of, m := w.kind("deployments"), w.members["gondor"]
+	federation := answers(t, func(*http.Request) any { return copyInGondor(nil, nil) })
+	w.federation = federation.api
+	w.working(of, m)
+	o := w.federate(of, `{metadata: {name: web, namespace: shop, resourceVersion: "7", generation: 3, finalizers: [`+v1beta1.Finalizer+`]}, spec: {replicas: 0}}`)
+	_, err := of.Reconcile(t.Context(), nameOf(o))
+	require.NoError(t, err)
+	e := of.known(nameOf(o))
+	status := map[string]any{}
+	w.has("gondor", of, o, func(c *memberCopy) {
+		c.applied, c.ownedAt, c.status = e.plans["gondor"].hash, time.Unix(100, 0), status
+	})
+	tell := func() time.Duration {
+		result, err := of.tellState(t.Context(), nameOf(o))
+		require.NoError(t, err)
+		return result.RequeueAfter
+	}
+	require.InDelta(t, patience, tell(), float64(patience))
+	require.Empty(t, federation.requests)
+
+	changed := o.DeepCopy()
+	changed.SetResourceVersion("8")
+	require.NoError(t, of.objects.GetStore().Update(changed))
+	status["replicas"] = int64(0)
+	require.Zero(t, tell())
+	require.Empty(t, federation.requests)
+
+	_, err = of.Reconcile(t.Context(), nameOf(o))
+	require.NoError(t, err)
+	require.Zero(t, tell())
+	require.Equal(t, []string{http.MethodPatch}, federation.requests)
 }
 
 func TestLearning(t *testing.T) {

@@ -16,7 +16,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
@@ -27,17 +26,17 @@ import (
 
 // These tests have what a real API cannot be made to show at will: a watch that is behind, between two steps that are named here.
 
-// api answers requests as told; nil is that there is no such object.
-type api struct {
-	dynamic.Interface
+// answering is an API that answers requests as told; nil is that there is no such object.
+type answering struct {
+	*api
 	requests []string
 }
 
 type fields = map[string]any
 
-func newAPI(t *testing.T, answer func(request *http.Request) any) *api {
+func answers(t *testing.T, answer func(request *http.Request) any) *answering {
 	t.Helper()
-	a := &api{}
+	a := &answering{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.requests = append(a.requests, r.Method)
 		w.Header().Set("Content-Type", "application/json")
@@ -51,7 +50,7 @@ func newAPI(t *testing.T, answer func(request *http.Request) any) *api {
 	}))
 	t.Cleanup(server.Close)
 	var err error
-	a.Interface, err = dynamic.NewForConfig(&rest.Config{Host: server.URL, QPS: -1})
+	a.api, err = newAPI(&rest.Config{Host: server.URL, QPS: -1}, server.Client())
 	require.NoError(t, err)
 	return a
 }
@@ -115,14 +114,14 @@ func TestStrays(t *testing.T) {
 		w := newWorld(t, "gondor")
 		of, m := w.kind("configmaps"), w.members["gondor"]
 		w.reader = kubeSystem{uid: test.federation}
-		w.federation = newAPI(t, func(*http.Request) any { return nil })
-		member := newAPI(t, func(r *http.Request) any {
+		w.federation = answers(t, func(*http.Request) any { return nil }).api
+		member := answers(t, func(r *http.Request) any {
 			if r.Method == http.MethodDelete {
 				return fields{"kind": "Status", "apiVersion": "v1", "status": "Success"}
 			}
 			return test.there
 		})
-		m.api = member
+		m.api = member.api
 		w.has("gondor", of, object(t, `{metadata: {name: one, namespace: shop}}`))
 		queue := w.working(of, m)
 		require.NoError(t, of.forget(one))
@@ -156,14 +155,14 @@ func TestOrphaningIsNoted(t *testing.T) {
 	w.working(of, m)
 	deleted := `{apiVersion: v1, kind: ConfigMap, metadata: {name: one, namespace: shop, uid: a, deletionTimestamp: "2026-01-01T00:00:00Z", finalizers: [%s` + v1beta1.Finalizer + `]}}`
 	var noted int
-	w.federation = newAPI(t, func(r *http.Request) any {
+	w.federation = answers(t, func(r *http.Request) any {
 		var body struct{ Metadata metav1.ObjectMeta }
 		_ = json.NewDecoder(r.Body).Decode(&body)
 		if body.Metadata.Annotations[v1beta1.AnnotationOrphan] == "true" {
 			noted++
 		}
 		return copyInGondor(nil, nil)
-	})
+	}).api
 	w.has("gondor", of, object(t, `{metadata: {name: one, namespace: shop}}`))
 	for _, test := range []struct {
 		finalizer string
@@ -196,8 +195,8 @@ func TestReleasedCopyIsTakenAgain(t *testing.T) {
 	o := w.federate(of, `{apiVersion: v1, kind: ConfigMap, metadata: {name: one, namespace: shop, uid: new}}`)
 	_, hash, err := of.content(o, nil)
 	require.NoError(t, err)
-	member := newAPI(t, func(*http.Request) any { return copyInGondor(nil, nil) })
-	m.api = member
+	member := answers(t, func(*http.Request) any { return copyInGondor(nil, nil) })
+	m.api = member.api
 	w.working(of, m)
 	e := of.entryOf(o)
 	m.note(e, func(r *report) { r.gone = "copy in gondor" })
@@ -218,12 +217,12 @@ func TestCopiesThatAreDeletedAgain(t *testing.T) {
 	_, hash, err := of.content(o, nil)
 	require.NoError(t, err)
 	made := 0
-	m.api = newAPI(t, func(*http.Request) any {
+	m.api = answers(t, func(*http.Request) any {
 		made++
 		there := copyInGondor(nil, nil)
 		there["metadata"].(fields)["uid"] = strconv.Itoa(made)
 		return there
-	})
+	}).api
 	w.working(of, m)
 	e := of.entryOf(o)
 	e.plans["gondor"] = plan{wanted: true, hash: hash}
@@ -253,13 +252,13 @@ func TestAdoption(t *testing.T) {
 		o := w.federate(of, `{apiVersion: v1, kind: ConfigMap, metadata: {name: one, namespace: shop, uid: new}}`)
 		_, hash, err := of.content(o, nil)
 		require.NoError(t, err)
-		member := newAPI(t, func(r *http.Request) any {
+		member := answers(t, func(r *http.Request) any {
 			if r.Method == http.MethodPatch && r.URL.Query().Get("force") != "true" {
 				return metav1.StatusReasonConflict
 			}
 			return copyInGondor(test.labels, nil)
 		})
-		m.api = member
+		m.api = member.api
 		w.working(of, m)
 		of.entryOf(o).plans["gondor"] = plan{wanted: true, hash: hash}
 		_, err = m.Reconcile(t.Context(), objectKey{of, one})

@@ -1,6 +1,6 @@
 // Package sync places the federation's objects in its members and keeps them there.
 //
-// One controller a type looks at an object in the federation, plans where it goes, and writes back where it is (kind.go, plan.go, state.go). One
+// One controller a type looks at an object in the federation and plans where it goes (kind.go, plan.go), and another writes back where it is (state.go). One
 // controller a member, with a queue of its own, brings the copies there to what the plan says (member.go, copy.go): a member that is slow or away
 // holds up nobody. Clusters come and go in fleet.go. Everything is found out from the two sides' watches, so it can be killed at any moment.
 package sync
@@ -14,7 +14,6 @@ import (
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -73,7 +72,7 @@ type syncer struct {
 	log        logr.Logger
 	clusters   client.Client
 	registry   *clusterclient.Registry
-	federation dynamic.Interface
+	federation *api
 	reader     client.Reader
 	recorder   events.EventRecorder
 	courtesy   courtesy
@@ -92,7 +91,7 @@ type syncer struct {
 
 // Add adds the controllers to the manager, whose API is the federation's.
 func Add(mgr ctrl.Manager, registry *clusterclient.Registry, options Options) error {
-	api, err := federationClient(mgr.GetConfig())
+	federation, err := federationAPI(mgr.GetConfig())
 	if err != nil {
 		return err
 	}
@@ -101,7 +100,7 @@ func Add(mgr ctrl.Manager, registry *clusterclient.Registry, options Options) er
 		log:        mgr.GetLogger().WithName("sync"),
 		clusters:   mgr.GetClient(),
 		registry:   registry,
-		federation: api,
+		federation: federation,
 		reader:     mgr.GetAPIReader(),
 		recorder:   mgr.GetEventRecorder(v1beta1.ControllerManager),
 		courtesy:   newCourtesy(),
@@ -121,13 +120,13 @@ func Add(mgr ctrl.Manager, registry *clusterclient.Registry, options Options) er
 	return mgr.Add(s)
 }
 
-// federationClient has a connection of its own, as busy as it is.
-func federationClient(config *rest.Config) (dynamic.Interface, error) {
+// federationAPI has a connection of its own, as busy as it is.
+func federationAPI(config *rest.Config) (*api, error) {
 	httpClient, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, err
 	}
-	return dynamic.NewForConfigAndClient(config, httpClient)
+	return newAPI(config, httpClient)
 }
 
 // Start finds out which federation this is and which members it has, and lets the members start.
@@ -169,11 +168,3 @@ type objectKey struct {
 }
 
 func (k objectKey) String() string { return k.kind.Name() + " " + k.NamespacedName.String() }
-
-// in is the objects of a type in an API that are in a namespace, or have none.
-func in(api dynamic.Interface, t *federatedtypes.Type, namespace string) dynamic.ResourceInterface {
-	if namespace == "" {
-		return api.Resource(t.GroupVersionResource)
-	}
-	return api.Resource(t.GroupVersionResource).Namespace(namespace)
-}

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/yaml"
 
 	"github.com/fedhelm/fedhelm/pkg/controllers/watch"
@@ -44,12 +45,13 @@ func newWorld(t *testing.T, names ...string) world {
 	w := world{t, &syncer{options: DefaultOptions(), kinds: map[schema.GroupResource]*kind{}, members: map[string]*member{}, uid: "federation"}}
 	w.options.FederationName = "fellowship"
 	listedOf := func(of *federatedtypes.Type) *watch.Objects {
-		watched := watch.New(nowhere, of.GroupVersionResource, "", toFederated, func(types.NamespacedName, any) {}, nil)
+		watched := watch.New(watch.Whole(nowhere, of.GroupVersionResource), "", toFederated, func(types.NamespacedName, any) {}, nil)
 		watched.SharedIndexInformer = listed{watched.SharedIndexInformer}
 		return watched
 	}
 	for _, of := range federatedtypes.Defaults() {
-		w.kinds[of.GroupResource()] = &kind{Type: of, syncer: w.syncer, entries: map[types.NamespacedName]*entry{}, objects: listedOf(of)}
+		w.kinds[of.GroupResource()] = &kind{Type: of, syncer: w.syncer, entries: map[types.NamespacedName]*entry{}, objects: listedOf(of),
+			states: workqueue.NewTypedRateLimitingQueue(rateLimiter[types.NamespacedName]())}
 	}
 	for _, name := range names {
 		w.fleet = append(w.fleet, fleetMember{name: name, ready: true, labels: labels.Set{"name": name}})

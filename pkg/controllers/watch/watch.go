@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/tools/cache"
 )
 
@@ -23,15 +24,40 @@ type Objects struct {
 	failure atomic.Pointer[error]
 }
 
-// New watches objects of a type by a label selector (empty for all), once it is run. transform makes of each what is kept, which is a metav1.Object;
-// changed hears of everything that comes, changes or goes, with what is known of it; left, if any, of what it was before it changed.
-func New(api dynamic.Interface, resource schema.GroupVersionResource, selector string, transform cache.TransformFunc, changed func(types.NamespacedName, any), left func(any)) *Objects {
+// Source is the objects of one type in one API.
+type Source struct {
+	name  string
+	of    runtime.Object
+	list  func(context.Context, metav1.ListOptions) (runtime.Object, error)
+	watch func(context.Context, metav1.ListOptions) (watch.Interface, error)
+}
+
+// Whole gives objects as *unstructured.Unstructured.
+func Whole(api dynamic.Interface, resource schema.GroupVersionResource) Source {
 	objects := api.Resource(resource)
+	return Source{resource.GroupResource().String(), &unstructured.Unstructured{}, anyList(objects.List), objects.Watch}
+}
+
+// Metadata gives only the metadata of objects, as *metav1.PartialObjectMetadata: that is less to send and to read.
+func Metadata(api metadata.Interface, resource schema.GroupVersionResource) Source {
+	objects := api.Resource(resource)
+	return Source{resource.GroupResource().String(), &metav1.PartialObjectMetadata{}, anyList(objects.List), objects.Watch}
+}
+
+func anyList[L runtime.Object](list func(context.Context, metav1.ListOptions) (L, error)) func(context.Context, metav1.ListOptions) (runtime.Object, error) {
+	return func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+		return list(ctx, options)
+	}
+}
+
+// New watches the objects of a source by a label selector (empty for all), once it is run. transform makes of each what is kept, which is a metav1.Object;
+// changed hears of everything that comes, changes or goes, with what is known of it; left, if any, of what it was before it changed.
+func New(source Source, selector string, transform cache.TransformFunc, changed func(types.NamespacedName, any), left func(any)) *Objects {
 	w := &Objects{}
 	w.SharedIndexInformer = cache.NewSharedIndexInformerWithOptions(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 			options.LabelSelector = selector
-			list, err := objects.List(ctx, options)
+			list, err := source.list(ctx, options)
 			if err == nil {
 				w.Note(nil)
 			}
@@ -39,15 +65,15 @@ func New(api dynamic.Interface, resource schema.GroupVersionResource, selector s
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			options.LabelSelector = selector
-			events, err := objects.Watch(ctx, options)
+			events, err := source.watch(ctx, options)
 			if err == nil {
 				w.Note(nil)
 			}
 			return events, err
 		},
-	}, &unstructured.Unstructured{}, cache.SharedIndexInformerOptions{
+	}, source.of, cache.SharedIndexInformerOptions{
 		Indexers:          cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc},
-		ObjectDescription: resource.GroupResource().String(),
+		ObjectDescription: source.name,
 	})
 	_ = w.SetTransform(transform) // fails only after the start
 	_ = w.SetWatchErrorHandlerWithContext(func(ctx context.Context, r *cache.Reflector, err error) {

@@ -98,8 +98,8 @@ const (
 // What federation-controller-manager puts on the copies in the members, beside
 // LabelFederated.
 const (
-	// AnnotationApplied is the hash of what was applied.
-	AnnotationApplied = "federation.fedhelm.dev/applied"
+	// MarkApplied is the key of the hash of what was applied, among the labels or the annotations: see federatedtypes.Type.AppliedAmong.
+	MarkApplied = "federation.fedhelm.dev/applied"
 	// AnnotationSource is the UID of the federation (of its namespace
 	// kube-system) that placed the copy. Copies of a federation that lost its
 	// data are nobody's strays.
