@@ -344,6 +344,7 @@ func (k *kind) held(object *unstructured.Unstructured, e *entry, orphan bool, fl
 	for _, f := range fleet {
 		m := k.member(f.name)
 		_, known := recorded[f.name]
+		known = known || e.placed(f.name)
 		if m == nil || !f.ready || !m.objects[k].HasSynced() {
 			if known && (!overdue || orphan) && (m == nil || m.serves(k)) {
 				left = append(left, f.name)
@@ -355,6 +356,13 @@ func (k *kind) held(object *unstructured.Unstructured, e *entry, orphan bool, fl
 		}
 	}
 	return left
+}
+
+// placed says that a copy was written to a cluster, though the object may not say so yet.
+func (e *entry) placed(cluster string) bool {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	return e.reports[cluster].version != ""
 }
 
 // patchFinalizers writes an object's finalizers, unless the object changed meanwhile.

@@ -146,6 +146,12 @@ func TestOrphansAreWaitedFor(t *testing.T) {
 	w.setFleet("gondor", func(f *fleetMember) { f.ready = false })
 	require.Empty(t, of.held(o, of.entryOf(o), false, w.fleet), "it is a stray when the member is back")
 	require.Equal(t, []string{"gondor"}, of.held(o, of.entryOf(o), true, w.fleet))
+
+	o = w.federate(of, `{apiVersion: v1, kind: ConfigMap, metadata: {name: one, namespace: shop, deletionTimestamp: "`+time.Now().UTC().Format(time.RFC3339)+`", finalizers: [`+v1beta1.Finalizer+`]}}`)
+	e := of.entryOf(o)
+	require.Empty(t, of.held(o, e, true, w.fleet))
+	w.members["gondor"].note(e, func(r *report) { r.version = "50" })
+	require.Equal(t, []string{"gondor"}, of.held(o, e, true, w.fleet), "it was written, which the object does not say yet")
 }
 
 // What is deleted to be left is noted in the object where the API itself leaves no trace of it.
