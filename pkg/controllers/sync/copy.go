@@ -94,11 +94,9 @@ func (c *memberCopy) scaledAt() time.Time {
 // toCopy makes copies of what a watch brings, once: it gets what it has made again, too.
 func toCopy(t *federatedtypes.Type, manager string) func(any) (any, error) {
 	return func(object any) (any, error) {
-		switch there := object.(type) {
-		case *unstructured.Unstructured:
-			return copyOf(there, t, manager), nil
-		case *metav1.PartialObjectMetadata:
-			return copyOf(there, t, manager), nil
+		switch object.(type) {
+		case *unstructured.Unstructured, *metav1.PartialObjectMetadata:
+			return copyOf(object.(metav1.Object), t, manager), nil
 		}
 		return object, nil
 	}
