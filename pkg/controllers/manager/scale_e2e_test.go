@@ -21,6 +21,7 @@ import (
 
 	"github.com/fedhelm/fedhelm/pkg/apis/federation/v1beta1"
 	"github.com/fedhelm/fedhelm/pkg/controlplane"
+	"github.com/fedhelm/fedhelm/test/clusters"
 	"github.com/fedhelm/fedhelm/test/measure"
 )
 
@@ -37,7 +38,7 @@ const (
 func TestScale(t *testing.T) {
 	for _, count := range []int{5, 10, 20} {
 		t.Run(fmt.Sprint(count), func(t *testing.T) {
-			federated, members := newScale(t, count)
+			program, federated, members := newScale(t, count)
 			var ours, floors []float64
 			for run := range 1 + scaleRuns {
 				name := fmt.Sprintf("run-%d-", run)
@@ -45,6 +46,10 @@ func TestScale(t *testing.T) {
 				took := measure.Seconds(func() {
 					createAll(t, scaleNamespace, name, federated)
 					arrived()
+				})
+				clusters.EventuallySeen(t, bound, "all objects told of: the last patches would slow down the floor", func() (bool, string) {
+					pending, known := program.metric("federation_objects", `state="pending"`)
+					return known && pending == 0, fmt.Sprint(pending, " pending")
 				})
 				floor := measure.Seconds(func() { createAll(t, scaleOwn, name, append([]*kubernetes.Clientset{federated}, members...)...) })
 				t.Logf("%.2fs, floor %.2fs", took, floor)
@@ -60,7 +65,7 @@ func TestScale(t *testing.T) {
 }
 
 // newScale starts a federation with so many members, and the program.
-func newScale(t *testing.T, count int) (federated *kubernetes.Clientset, members []*kubernetes.Clientset) {
+func newScale(t *testing.T, count int) (p *program, federated *kubernetes.Clientset, members []*kubernetes.Clientset) {
 	f := federation(t)
 	hook := controlplane.Hook{Federation: "fellowship", Namespace: hostNamespace, Log: slog.New(slog.DiscardHandler)}
 	require.NoError(t, hook.Bootstrap(t.Context(), f.env.Config))
@@ -70,7 +75,7 @@ func newScale(t *testing.T, count int) (federated *kubernetes.Clientset, members
 		f.join(fmt.Sprint("member-", i), member.env.Config.Host, map[string][]byte{"token": member.token("federation"), "ca.crt": member.env.Config.CAData})
 		all = append(all, member)
 	}
-	f.run()
+	p = f.run()
 	for i := range count {
 		f.eventuallyReady(fmt.Sprint("member-", i), v1beta1.ClusterPhaseReady, "ClusterReady")
 	}
@@ -84,7 +89,7 @@ func newScale(t *testing.T, count int) (federated *kubernetes.Clientset, members
 		require.NoError(t, err)
 		members = append(members, c)
 	}
-	return members[0], members[1:]
+	return p, members[0], members[1:]
 }
 
 // createAll creates the objects in each API, with as many writers at once as there are.
