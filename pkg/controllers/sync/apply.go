@@ -115,7 +115,7 @@ func (m *member) handReplicasOver(ctx context.Context, key objectKey) error {
 	return err
 }
 
-// send applies fields, and gives the copy as the watch does: what is ours there is told apart by how the API writes it.
+// send applies fields, and gives the copy as this type's watch does: the hash of the fields that we own is compared with the watch's, and the two clients do not write them alike.
 func (m *member) send(ctx context.Context, key objectKey, body []byte, manager string, force bool) (metav1.Object, error) {
 	options := metav1.PatchOptions{FieldManager: manager, Force: &force}
 	if key.kind.ReadsCopies() {
