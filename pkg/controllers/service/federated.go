@@ -101,7 +101,7 @@ func (c *controller) ingresses(s *federatedService) []dnsrecords.Ingresses {
 			if last(f.name) != nil {
 				all = append(all, dnsrecords.Ingresses{Cluster: f.name})
 			}
-		case m == nil || !m.read():
+		case m == nil:
 			if known := last(f.name); known != nil {
 				all = append(all, *known)
 			}

@@ -49,7 +49,7 @@ func (r *fleetReconciler) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.R
 }
 
 // follow keeps what Services go by, watches the members that are well, and looks at all Services if anything changed. A member that was not well is
-// watched anew: what was known of it before is of no use.
+// watched anew: what was known of it before is of no use. That of one with other credentials is, until it has been read with them.
 func (c *controller) follow(list []v1beta1.Cluster) {
 	fleet := make([]fleetMember, 0, len(list))
 	for i := range list {
@@ -64,26 +64,29 @@ func (c *controller) follow(list []v1beta1.Cluster) {
 		return a.name == b.name && a.uid == b.uid && a.region == b.region && slices.Equal(a.zones, b.zones) && a.ready == b.ready && a.leaving == b.leaving
 	})
 	c.fleet = fleet
+	members := map[string]*member{}
+	for _, f := range fleet {
+		client, before := c.registry.Get(f.name), c.members[f.name]
+		switch {
+		case !f.healthy() || client == nil:
+		case before != nil && before.client == client:
+			members[f.name] = before
+		default:
+			m, err := c.startMember(f, client, before)
+			if err != nil {
+				c.log.Error(err, "cannot watch the member", "cluster", f.name)
+				continue
+			}
+			members[f.name], same = m, false
+		}
+	}
 	for name, m := range c.members {
-		at := slices.IndexFunc(fleet, func(f fleetMember) bool { return f.name == name })
-		if at < 0 || !fleet[at].healthy() || m.client != c.registry.Get(name) {
+		if members[name] != m {
 			m.stop()
-			delete(c.members, name)
 			same = false
 		}
 	}
-	for _, f := range fleet {
-		client := c.registry.Get(f.name)
-		if !f.healthy() || client == nil || c.members[f.name] != nil {
-			continue
-		}
-		m, err := c.startMember(client)
-		if err != nil {
-			c.log.Error(err, "cannot watch the member", "cluster", f.name)
-			continue
-		}
-		c.members[f.name], same = m, false
-	}
+	c.members = members
 	c.mutex.Unlock()
 	if !same {
 		c.changedAll()
@@ -114,11 +117,11 @@ func (c *controller) tellTopology(fleet []fleetMember) {
 	}
 }
 
-// member is what is watched in a cluster, nil unless it is well.
+// member is what is known of a cluster, nil unless it is well and has been read.
 func (c *controller) member(name string) *member {
 	c.mutex.RLock()
 	defer c.mutex.RUnlock()
-	return c.members[name]
+	return c.members[name].known()
 }
 
 func (c *controller) currentFleet() []fleetMember {

@@ -57,12 +57,16 @@ func (c *controller) remembers(services []*federatedService) bool {
 	return c.belief.members || slices.ContainsFunc(services, func(s *federatedService) bool { return s.ingresses != "" })
 }
 
-// left are the Services that the API had before it lost its data and does not know yet, by the clusters that have copies.
+// left are the Services that the API had before it lost its data and does not know yet, by the clusters that have copies. Only the keeper asks for them.
 func (c *controller) left() map[string][]types.NamespacedName {
-	left := map[string][]types.NamespacedName{}
+	left, all := map[string][]types.NamespacedName{}, map[types.NamespacedName]bool{}
 	for _, f := range c.currentFleet() {
 		left[f.name] = c.leftIn(f.name)
+		for _, name := range left[f.name] {
+			all[name] = true
+		}
 	}
+	c.stillLeft = all
 	return left
 }
 
@@ -83,15 +87,17 @@ func (c *controller) reachable(left map[string][]types.NamespacedName) []*federa
 
 func (c *controller) leftIn(cluster string) (names []types.NamespacedName) {
 	m := c.member(cluster)
-	if m == nil || !m.read() {
+	if m == nil {
 		return nil
 	}
 	for _, object := range m.services.GetStore().List() {
 		s, ok := object.(*memberService)
-		if !ok || !s.loadBalancer || s.source == "" || s.source == c.incarnation {
+		if !ok || !s.loadBalancer || s.source == "" {
 			continue
 		}
-		if name := (types.NamespacedName{Namespace: s.Namespace, Name: s.Name}); c.services.Get(name) == nil {
+		name := types.NamespacedName{Namespace: s.Namespace, Name: s.Name}
+		// One that is placed again may be heard of from the member first.
+		if (s.source != c.incarnation || c.stillLeft[name]) && c.services.Get(name) == nil {
 			names = append(names, name)
 		}
 	}

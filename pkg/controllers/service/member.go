@@ -19,22 +19,37 @@ import (
 // byService indexes EndpointSlices by their Service's namespace and name.
 const byService = "service"
 
+var sliceIndexers = cache.Indexers{byService: func(object any) ([]string, error) {
+	if s, ok := object.(*slice); ok {
+		return []string{s.Namespace + "/" + s.service}, nil
+	}
+	return nil, nil
+}}
+
 // member is what is watched in one member cluster while it is Ready.
 type member struct {
+	// cluster is the Cluster's UID.
+	cluster          types.UID
 	client           *clusterclient.Member
 	services, slices *watch.Objects
 	stop             context.CancelFunc
+	// before is what was known by the client before this one, until this one has read the member.
+	before *member
 }
 
 // startMember watches the federation's copies of Services and their EndpointSlices. Those carry the same label, since the member's endpointslice
-// controller copies a Service's labels to its slices and keeps them so.
-func (c *controller) startMember(of *clusterclient.Member) (*member, error) {
+// controller copies a Service's labels to its slices and keeps them so. What is known of the same cluster by a client before, if there was one, holds until
+// they have been read.
+func (c *controller) startMember(f fleetMember, of *clusterclient.Member, before *member) (*member, error) {
 	api, err := dynamic.NewForConfigAndClient(of.Config, of.HTTPClient)
 	if err != nil {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(c.context)
-	m := &member{client: of, stop: stop}
+	m := &member{cluster: f.uid, client: of, stop: stop}
+	if before != nil && before.cluster == f.uid {
+		m.before = before.known()
+	}
 	selector := v1beta1.LabelFederated + "=" + c.options.FederationName
 	m.services = watch.New(watch.Whole(api, servicesResource), selector, toCopy, func(name types.NamespacedName, _ any) { c.changed(name) }, nil)
 	heard := func(object any) {
@@ -43,12 +58,7 @@ func (c *controller) startMember(of *clusterclient.Member) (*member, error) {
 		}
 	}
 	m.slices = watch.New(watch.Whole(api, slicesResource), selector, toSlice, func(_ types.NamespacedName, object any) { heard(object) }, heard)
-	if err := m.slices.AddIndexers(cache.Indexers{byService: func(object any) ([]string, error) {
-		if s, ok := object.(*slice); ok {
-			return []string{s.Namespace + "/" + s.service}, nil
-		}
-		return nil, nil
-	}}); err != nil {
+	if err := m.slices.AddIndexers(sliceIndexers); err != nil {
 		stop()
 		return nil, err
 	}
@@ -71,12 +81,23 @@ func (c *controller) awaitMember(ctx context.Context, m *member) {
 		}
 	}
 	if cache.WaitForCacheSync(ctx.Done(), m.services.HasSynced, m.slices.HasSynced) {
+		c.mutex.Lock()
+		m.before = nil
+		c.mutex.Unlock()
 		c.changedAll()
 	}
 }
 
 // read says whether the member's Services and EndpointSlices are known.
 func (m *member) read() bool { return m.services.HasSynced() && m.slices.HasSynced() }
+
+// known is what has been read of the member, nil if nothing has.
+func (m *member) known() *member {
+	if m == nil || m.read() {
+		return m
+	}
+	return m.before
+}
 
 // ingresses gives a copy's addresses, none unless it has ready endpoints, and whether there is a copy.
 func (m *member) ingresses(name types.NamespacedName) ([]dnsrecords.Ingress, bool) {

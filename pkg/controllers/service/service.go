@@ -89,6 +89,8 @@ type controller struct {
 	// incarnation is the federation's API's, as it was at the start; belief what it has said since.
 	incarnation types.UID
 	belief      belief
+	// stillLeft are the Services that were left when the keeper looked last.
+	stillLeft map[types.NamespacedName]bool
 	// started is closed when members may be started, under context; known once enough is known to write anything.
 	started, known chan struct{}
 	context        context.Context
@@ -193,7 +195,7 @@ func (c *controller) learn(ctx context.Context) bool {
 // unknown names a thing that is not known yet, empty if there is none.
 func (c *controller) unknown(ctx context.Context) string {
 	for _, f := range c.currentFleet() {
-		if m := c.member(f.name); f.healthy() && (m == nil || !m.read()) {
+		if f.healthy() && c.member(f.name) == nil {
 			return "what is in cluster " + f.name
 		}
 	}
