@@ -411,9 +411,23 @@ func kubeconfig(t *testing.T, config *rest.Config, context string) []byte {
 	return text
 }
 
-// world is every object of host, federation and member that can be listed and deleted, and the text of the member's DNS: by name alone, or with versions.
+// world is every object of host, federation and member that can be listed and deleted, and the text of the member's DNS: by name alone, or with versions,
+// once what joins changed has been probed.
 func world(t *testing.T, versions bool) []string {
 	t.Helper()
+	if versions {
+		clusters.EventuallySeen(t, bound, "the clusters are probed", func() (bool, string) {
+			var list v1beta1.ClusterList
+			if err := federationServer.List(t.Context(), &list); err != nil {
+				return false, err.Error()
+			}
+			unprobed := slices.IndexFunc(list.Items, func(c v1beta1.Cluster) bool {
+				ready := meta.FindStatusCondition(c.Status.Conditions, v1beta1.ClusterReady)
+				return ready == nil || ready.ObservedGeneration != c.Generation
+			})
+			return unprobed < 0, fmt.Sprint(list.Items)
+		})
+	}
 	var all []string
 	for name, s := range map[string]*server{"host": host, "federation": federationServer, "member": memberServer} {
 		kinds, err := kindsOf(s.API)

@@ -138,8 +138,14 @@ func (z *zone) ask(name string) string { return ask(z.server, name, dns.TypeA) }
 
 func ask(server, name string, kind uint16) string {
 	question := new(dns.Msg).SetQuestion(dns.Fqdn(name), kind)
-	answer, _, err := (&dns.Client{Timeout: 3 * time.Second}).Exchange(question, server)
-	if err != nil {
+	var answer *dns.Msg
+	for range 3 { // as a resolver does, when a server gives none or says that it failed
+		var err error
+		if answer, _, err = (&dns.Client{Timeout: 3 * time.Second}).Exchange(question, server); err == nil && answer.Rcode != dns.RcodeServerFailure {
+			break
+		}
+	}
+	if answer == nil {
 		return ""
 	}
 	if answer.Rcode != dns.RcodeSuccess {
@@ -267,11 +273,12 @@ type resolver struct {
 
 func startResolver(t *testing.T) *resolver {
 	t.Helper()
-	r := &resolver{address: freePort(t), hosts: map[string][]string{}}
-	server := &dns.Server{Addr: r.address, Net: "udp", Handler: dns.HandlerFunc(r.answer)}
+	listener, err := net.ListenPacket("udp", "127.0.0.1:0")
+	require.NoError(t, err)
+	r := &resolver{address: listener.LocalAddr().String(), hosts: map[string][]string{}}
 	started := make(chan struct{})
-	server.NotifyStartedFunc = func() { close(started) }
-	go func() { _ = server.ListenAndServe() }()
+	server := &dns.Server{PacketConn: listener, Handler: dns.HandlerFunc(r.answer), NotifyStartedFunc: func() { close(started) }}
+	go func() { _ = server.ActivateAndServe() }()
 	<-started
 	t.Cleanup(func() { _ = server.Shutdown() })
 	return r
