@@ -39,7 +39,7 @@ test: tools-test ## Everything but the long matrices: what CI runs
 
 .PHONY: test-unit
 test-unit: ## Unit tests with the race detector, and their coverage
-	CGO_ENABLED=1 go test -race -coverprofile=coverage.out $(UNIT)
+	CGO_ENABLED=1 scripts/test -race -coverprofile=coverage.out $(UNIT)
 	go tool cover -func=coverage.out | tail -1
 
 .PHONY: test-unit-build
@@ -48,18 +48,18 @@ test-unit-build:
 
 .PHONY: test-integration
 test-integration: tools-test ## Packages and charts against real API servers, etcd, CoreDNS and Helm
-	go test -tags e2e -count=1 -timeout 20m $(INTEGRATION)
+	scripts/test -tags e2e -count=1 -timeout 20m $(INTEGRATION)
 
 .PHONY: test-e2e
 test-e2e: fresh-clusters ## Both charts on real clusters, started anew: a demo in them is gone
-	go test -tags clusters -count=1 -timeout 5m ./pkg/memberdns/...
-	go test -tags e2e -count=1 -timeout 60m -v ./test/e2e/...
+	scripts/test -tags clusters -count=1 -timeout 5m ./pkg/memberdns/...
+	scripts/test -tags e2e -count=1 -timeout 60m -v ./test/e2e/...
 
 .PHONY: test-long
 test-long: tools-test fresh-clusters ## Whole matrices and soaks
 	scripts/build-tools helmfile
-	FEDHELM_TEST=long go test -tags e2e -count=1 -timeout 60m $(INTEGRATION)
-	FEDHELM_TEST=long go test -tags e2e -count=1 -timeout 170m -v ./test/e2e/...
+	FEDHELM_TEST=long scripts/test -tags e2e -count=1 -timeout 60m $(INTEGRATION)
+	FEDHELM_TEST=long scripts/test -tags e2e -count=1 -timeout 170m -v ./test/e2e/...
 
 .PHONY: bench
 bench: fresh-clusters ## Benchmarks, as ratios to a floor; BENCH_FLAGS=-write keeps the results in docs/benchmarks.md
