@@ -51,6 +51,10 @@ type Member struct {
 // alive.
 func (m *Member) Reconnect() { utilnet.CloseIdleConnectionsFor(m.HTTPClient.Transport) }
 
+// SameCluster says whether another client is of the same joined cluster: one
+// that was unjoined and joined again under its name is another.
+func (m *Member) SameCluster(other *Member) bool { return m.key.cluster == other.key.cluster }
+
 // key is what a client was made from.
 type key struct{ cluster, address, secret, secretVersion string }
 

@@ -72,7 +72,7 @@ func (c *controller) follow(list []v1beta1.Cluster) {
 		case before != nil && before.client == client:
 			members[f.name] = before
 		default:
-			m, err := c.startMember(f, client, before)
+			m, err := c.startMember(client, before)
 			if err != nil {
 				c.log.Error(err, "cannot watch the member", "cluster", f.name)
 				continue

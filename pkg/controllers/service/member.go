@@ -28,8 +28,6 @@ var sliceIndexers = cache.Indexers{byService: func(object any) ([]string, error)
 
 // member is what is watched in one member cluster while it is Ready.
 type member struct {
-	// cluster is the Cluster's UID.
-	cluster          types.UID
 	client           *clusterclient.Member
 	services, slices *watch.Objects
 	stop             context.CancelFunc
@@ -40,14 +38,14 @@ type member struct {
 // startMember watches the federation's copies of Services and their EndpointSlices. Those carry the same label, since the member's endpointslice
 // controller copies a Service's labels to its slices and keeps them so. What is known of the same cluster by a client before, if there was one, holds until
 // they have been read.
-func (c *controller) startMember(f fleetMember, of *clusterclient.Member, before *member) (*member, error) {
+func (c *controller) startMember(of *clusterclient.Member, before *member) (*member, error) {
 	api, err := dynamic.NewForConfigAndClient(of.Config, of.HTTPClient)
 	if err != nil {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(c.context)
-	m := &member{cluster: f.uid, client: of, stop: stop}
-	if before != nil && before.cluster == f.uid {
+	m := &member{client: of, stop: stop}
+	if before != nil && before.client.SameCluster(of) {
 		m.before = before.known()
 	}
 	selector := v1beta1.LabelFederated + "=" + c.options.FederationName
