@@ -146,12 +146,7 @@ func TestInCluster(t *testing.T) {
 		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
 		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "User", Name: "rohan-join"}}})
 	rohan.make(namespace)
-	for name, own := range map[string]client.Object{"default": &corev1.ServiceAccount{}, "kube-root-ca.crt": &corev1.ConfigMap{}} { // every namespace gets them
-		clusters.EventuallySeen(t, bound, name+" in the new namespace", func() (bool, string) {
-			err := host.Get(t.Context(), client.ObjectKey{Namespace: namespace.Name, Name: name}, own)
-			return err == nil, fmt.Sprint(err)
-		})
-	}
+	require.NoError(t, settle(t.Context(), host, namespace.Name))
 	asBefore := unchanged(t)
 	require.NoError(t, rohan.join(), rohan.log.String())
 	require.NoError(t, rohan.join(), rohan.log.String())

@@ -218,20 +218,14 @@ func furnish(ctx context.Context) error {
 		}
 	}
 	system := []string{metav1.NamespaceDefault, metav1.NamespaceSystem, metav1.NamespacePublic, corev1.NamespaceNodeLease}
-	return errors.Join(settle(ctx, host, append(system, rivendell)), settle(ctx, memberServer, system))
+	return errors.Join(settle(ctx, host, append(system, rivendell)...), settle(ctx, memberServer, system...))
 }
 
 // settle waits until kube-controller-manager has given the namespaces what it gives each, so that no test takes it for something left behind.
-func settle(ctx context.Context, s *server, namespaces []string) error {
+func settle(ctx context.Context, s *server, namespaces ...string) error {
 	return kube.Wait(ctx, pollInterval, 4*bound, "what kube-controller-manager gives namespaces", func(ctx context.Context) (bool, error) {
-		for _, namespace := range namespaces {
-			err := errors.Join(s.Get(ctx, client.ObjectKey{Namespace: namespace, Name: "default"}, &corev1.ServiceAccount{}),
-				s.Get(ctx, client.ObjectKey{Namespace: namespace, Name: "kube-root-ca.crt"}, &corev1.ConfigMap{}))
-			if err != nil {
-				return false, err
-			}
-		}
-		return true, nil
+		err := clusters.Settled(ctx, s, namespaces...)
+		return err == nil, err
 	})
 }
 
@@ -240,7 +234,7 @@ func controlPlane(t *testing.T, namespace string, federations ...string) {
 	t.Helper()
 	require.NoError(t, host.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}))
 	publish(t, namespace, federations...)
-	require.NoError(t, settle(t.Context(), host, []string{namespace}))
+	require.NoError(t, settle(t.Context(), host, namespace))
 }
 
 // publish is what control planes tell their members.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -29,9 +30,23 @@ var unstable = map[string]bool{
 	"nodes":                true,
 }
 
-// TakeSnapshot lists every object of every type that the cluster serves.
+// TakeSnapshot lists every object of every type that the cluster serves, once its namespaces are settled.
 func (c *Cluster) TakeSnapshot(t testing.TB) Snapshot {
 	t.Helper()
+	Eventually(t, time.Minute, "the namespaces of cluster "+c.Name+" to be settled", func(ctx context.Context) (bool, error) {
+		var list corev1.NamespaceList
+		if err := c.List(ctx, &list); err != nil {
+			return false, err
+		}
+		var names []string
+		for _, namespace := range list.Items {
+			if namespace.DeletionTimestamp == nil {
+				names = append(names, namespace.Name)
+			}
+		}
+		err := Settled(ctx, c, names...)
+		return err == nil, err
+	})
 	snapshot, err := c.snapshot(t.Context())
 	require.NoError(t, err)
 	return snapshot
@@ -69,6 +84,18 @@ func (c *Cluster) snapshot(ctx context.Context) (Snapshot, error) {
 		}
 	}
 	return snapshot, nil
+}
+
+// Settled fails while namespaces lack what kube-controller-manager gives each: to whoever looks before, that seems left behind later.
+func Settled(ctx context.Context, c client.Client, namespaces ...string) error {
+	for _, namespace := range namespaces {
+		for name, own := range map[string]client.Object{"default": &corev1.ServiceAccount{}, "kube-root-ca.crt": &corev1.ConfigMap{}} {
+			if err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, own); err != nil {
+				return fmt.Errorf("namespace %s: %w", namespace, err)
+			}
+		}
+	}
+	return nil
 }
 
 // content is the object as its makers wrote it.
