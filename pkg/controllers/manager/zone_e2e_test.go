@@ -138,14 +138,17 @@ func (z *zone) ask(name string) string { return ask(z.server, name, dns.TypeA) }
 
 func ask(server, name string, kind uint16) string {
 	question := new(dns.Msg).SetQuestion(dns.Fqdn(name), kind)
-	var answer *dns.Msg
+	var (
+		answer *dns.Msg
+		err    error
+	)
 	for range 3 { // as a resolver does, when a server gives none or says that it failed
-		var err error
-		if answer, _, err = (&dns.Client{Timeout: 3 * time.Second}).Exchange(question, server); err == nil && answer.Rcode != dns.RcodeServerFailure {
+		answer, _, err = (&dns.Client{Timeout: 3 * time.Second}).Exchange(question, server)
+		if err == nil && answer.Rcode != dns.RcodeServerFailure {
 			break
 		}
 	}
-	if answer == nil {
+	if err != nil {
 		return ""
 	}
 	if answer.Rcode != dns.RcodeSuccess {
